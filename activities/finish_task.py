@@ -1,0 +1,29 @@
+"""Ends a task, and tells the status URL how."""
+
+from typing import Any
+
+import azure.durable_functions as df
+
+from perdure.bootstrap import services
+from perdure.domain.names import FINISH_TASK
+from perdure.domain.references import Closing
+from perdure.loop.finish import finish
+
+OUTPUT = 16_000
+"""Most characters of the answer in the orchestration's output. The task's own document has all of it."""
+
+bp = df.Blueprint()
+
+
+@bp.activity_trigger(input_name="closing", activity=FINISH_TASK)
+async def finish_task(closing: dict) -> dict[str, Any]:
+    ended = await finish(services(), Closing.from_dict(closing))
+    task = ended.task
+    output = {
+        "task_id": task.id,
+        "status": task.status,
+        "reason": task.reason,
+        "result": task.result and task.result[:OUTPUT],
+        "detail": task.detail,
+    }
+    return output | {"next_writer": ended.next_writer} if ended.next_writer else output

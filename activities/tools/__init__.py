@@ -1,0 +1,1 @@
+"""The tools of this app: one per file, found by name at start."""

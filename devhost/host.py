@@ -1,0 +1,166 @@
+"""Puts the parts together and runs them.
+
+1. Load the app through the worker library.
+2. Start the task hub and connect to it.
+3. Serve HTTP triggers and the management API, pump work items, run timers.
+4. On Ctrl-C: no new work, a short grace for what runs, then everything is closed.
+"""
+
+import asyncio
+import logging
+import socket
+import subprocess
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import azure_functions_runtime as runtime
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+
+from devhost.config import HostConfig
+from devhost.console import function_list, say
+from devhost.dispatch import Dispatcher
+from devhost.errors import ConfigError
+from devhost.http_triggers import HttpFunction, HttpTriggers
+from devhost.hub import start_hub
+from devhost.hub_client import connect
+from devhost.keys import Keys
+from devhost.management import management_routes
+from devhost.management_urls import BASE_PATH, ManagementUrls
+from devhost.routes import RouteError
+from devhost.schedule import ScheduleError
+from devhost.server import GRACE_SECONDS, WebServer
+from devhost.timers import Timer
+from devhost.worker import Function, Worker
+
+logger = logging.getLogger("host.main")
+
+_HUB_CONNECT_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host for one function app.
+
+    Attributes:
+        listener: The socket to serve on, already listening.
+        origin: ``http://host:port`` of that socket.
+        names: What a request may call this host: a page whose own name was made to point here is refused.
+        on_ready: Shell command to run once the host is ready, with ``{url}`` for the origin; "" for none.
+    """
+
+    app_dir: Path
+    config: HostConfig
+    worker: Worker
+    keys: Keys
+    listener: socket.socket
+    origin: str
+    names: tuple[str, ...]
+    on_ready: str
+
+    async def run(self) -> None:
+        """Loads the app and serves it until told to stop.
+
+        Raises:
+            IndexingError: The app cannot be loaded.
+            ConfigError: A route or schedule of the app cannot be read.
+        """
+        functions = await self.worker.load(self.app_dir)
+        hub, address = start_hub(reuse_unfinished_ids=self.config.durable_task.reuse_unfinished_ids)
+        channel, stub = connect(address)
+        try:
+            await asyncio.wait_for(channel.channel_ready(), _HUB_CONNECT_SECONDS)
+            urls = ManagementUrls(self.origin, self.config.durable_task.hub_name, self.keys.management)
+            client = urls.client_binding(address)
+            http = _http_functions(functions, self.config.route_prefix)
+            timers = _timers(functions, self.worker, client)
+            dispatcher = Dispatcher(self.worker, functions, stub, self.config.durable_task, client)
+            triggers = HttpTriggers(self.worker, http, self.keys, client)
+            management = management_routes(stub, dispatcher, self.keys, urls)
+            app = Starlette(
+                routes=[
+                    Mount(BASE_PATH, routes=management),
+                    *_host_routes(self.keys, timers),
+                    Mount("", app=triggers),
+                ],
+                middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=self.names, www_redirect=False)],
+                exception_handlers={Exception: _unexpected},
+            )
+
+            def ready() -> None:
+                say(function_list(http, functions, self.origin, self.keys))
+                say(f"Host ready on {self.origin}")
+                if self.on_ready:
+                    _run_aside(self.on_ready.replace("{url}", self.origin))
+
+            server = WebServer(app, on_ready=ready, on_stop=triggers.end_streams)
+            background = [asyncio.create_task(dispatcher.run())]
+            background += [asyncio.create_task(timer.run()) for timer in timers.values()]
+            await server.serve(sockets=[self.listener])
+            say("Stopping")
+            await dispatcher.stop(GRACE_SECONDS)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+        finally:
+            await channel.close()
+            hub.stop()
+            if (pool := runtime.get_threadpool_executor()) is not None:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _run_aside(command: str) -> None:
+    """Starts a shell command and leaves it to itself: it may well call this host, which only now begins to answer."""
+    # In a session of its own, so that Ctrl-C stops the host and not a command that is nearly done.
+    child = subprocess.Popen(command, shell=True, start_new_session=True)
+    # Somebody must take note of its end, or it stays in the process table for as long as the host runs.
+    threading.Thread(target=child.wait, name="on-ready", daemon=True).start()
+
+
+def _http_functions(functions: list[Function], route_prefix: str) -> list[HttpFunction]:
+    try:
+        return [HttpFunction(f, route_prefix) for f in functions if f.trigger_type == "httpTrigger"]
+    except RouteError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _timers(functions: list[Function], worker: Worker, client: str) -> dict[str, Timer]:
+    try:
+        return {f.name.lower(): Timer(f, worker, client) for f in functions if f.trigger_type == "timerTrigger"}
+    except ScheduleError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _host_routes(keys: Keys, timers: dict[str, Timer]) -> list[Route]:
+    async def status(request: Request) -> Response:
+        if not keys.allow_admin(request):
+            return Response(status_code=401)
+        return JSONResponse({"id": "devhost", "state": "Running", "version": "devhost", "processUptime": None})
+
+    async def run_timer(request: Request) -> Response:
+        if not keys.allow_admin(request):
+            return Response(status_code=401)
+        timer = timers.get(request.path_params["name"].lower())
+        if timer is None:
+            return Response(status_code=404)
+        started = asyncio.create_task(timer.fire())
+        running.add(started)
+        started.add_done_callback(running.discard)
+        return Response(status_code=202)
+
+    # asyncio itself keeps only weak references to tasks.
+    running: set[asyncio.Task[None]] = set()
+    return [
+        Route("/admin/host/status", status),
+        Route("/admin/functions/{name}", run_timer, methods=["POST"]),
+    ]
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    logger.error("Unhandled exception in %s %s", request.method, request.url.path, exc_info=error)
+    return JSONResponse({"Message": "Something went wrong while processing your request"}, 500)

@@ -1,0 +1,27 @@
+"""The function app: which blueprints it is made of, and nothing else."""
+
+import azure.durable_functions as df
+import azure.functions as func
+
+from activities import finish_task, ingestion, join_thread, model_step, tool_call
+from orchestrators import agent_task, ingest_documents
+from perdure.bootstrap import definitions
+from triggers import catalogue, memory, retention, task_events, tasks, threads
+
+# A wrong setting or agent file stops the start here, with its reason, and not the first task that meets it.
+definitions()
+
+app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+app.register_functions(tasks.bp)
+app.register_functions(task_events.bp)
+app.register_functions(threads.bp)
+app.register_functions(memory.bp)
+app.register_functions(catalogue.bp)
+app.register_functions(retention.bp)
+app.register_functions(agent_task.bp)
+app.register_functions(join_thread.bp)
+app.register_functions(model_step.bp)
+app.register_functions(tool_call.bp)
+app.register_functions(finish_task.bp)
+app.register_functions(ingest_documents.bp)
+app.register_functions(ingestion.bp)

@@ -1,0 +1,91 @@
+"""Commands for whoever runs the app: `python -m perdure key` makes an API key."""
+
+import argparse
+import asyncio
+import json
+import os
+import shlex
+import sys
+
+from perdure.api.endpoint import SCOPES
+from perdure.bootstrap import open_documents
+from perdure.documents.port import DocumentError
+from perdure.settings import ROOT, Settings, SettingsError
+from perdure.stores.keys import KeyStore, Principal
+
+LOCAL_SETTINGS = ROOT / "local.settings.json"
+QUERY = (
+    "What is 17 * 23, what time is it in Tokyo, how many miles are 42 km, how many pounds are 5 kg, "
+    "and what is 100 F in C?"
+)
+WELCOME = """
+Post a task:
+
+  curl -s {url}/api/agent/task -H "X-API-Key: {key}" \\
+    -d {body}
+
+It answers 202 with the status URLs. Follow "statusQueryGetUri" until the status is Completed, or look at the whole
+task, with its thoughts and tool calls, at {url}/api/agent/task/<task_id> with the same header.
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m perdure", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    key = commands.add_parser("key", help="make an API key and print it; it cannot be shown again")
+    key.add_argument("--tenant", default="default")
+    key.add_argument("--user", default="developer")
+    key.add_argument(
+        "--scope", action="append", choices=SCOPES, help="what it is good for; may be repeated (default: admin)"
+    )
+    welcome = commands.add_parser("welcome", help="print how to post a task to a running app, with a first API key")
+    welcome.add_argument("url", help="where the app listens, such as http://127.0.0.1:7071")
+    arguments = parser.parse_args()
+    try:
+        settings = Settings.from_env(_local_values() | dict(os.environ))
+        if arguments.command == "key":
+            print(asyncio.run(_make_key(settings, arguments.tenant, arguments.user, arguments.scope)))
+        else:
+            print(asyncio.run(_welcome(settings, arguments.url)))
+    except (SettingsError, DocumentError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _local_values() -> dict[str, str]:
+    """Settings the local host would give the app; the environment goes before them."""
+    if not LOCAL_SETTINGS.exists():
+        return {}
+    try:
+        values = json.loads(LOCAL_SETTINGS.read_text("utf-8-sig"))["Values"]
+        return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+    except KeyError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise SettingsError(f"{LOCAL_SETTINGS}: {error}") from error
+
+
+async def _make_key(settings: Settings, tenant: str, user: str, scopes: list[str] | None) -> str:
+    documents = open_documents(settings)
+    try:
+        return await KeyStore(documents).issue(Principal(tenant, user, frozenset(scopes or ["admin"])))
+    finally:
+        await documents.close()
+
+
+async def _welcome(settings: Settings, url: str) -> str:
+    documents = open_documents(settings)
+    try:
+        first = not await KeyStore(documents).any_exists()
+    finally:
+        await documents.close()
+    body = shlex.quote(json.dumps({"query": QUERY}))
+    if not first:
+        return WELCOME.format(url=url, key="$PERDURE_API_KEY", body=body) + "\n'make key' makes another API key.\n"
+    key = await _make_key(settings, "default", "developer", None)
+    return f"\nYour API key, shown this once: {key}\n" + WELCOME.format(url=url, key=key, body=body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

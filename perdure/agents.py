@@ -1,0 +1,108 @@
+"""Agent definitions: YAML files, one agent each, checked when the app starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from perdure.domain.task import Agent, Limits
+from perdure.tools.registry import ToolRegistry
+
+type AgentName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,47}$")]
+type Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class AgentError(Exception):
+    """An agent file is wrong. The message names the file, the field and the reason, one problem a line."""
+
+
+class LimitsDefinition(BaseModel):
+    """Bounds of one task.
+
+    Attributes:
+        max_steps: Model turns; the task ends with reason `step_limit` when the last of them still asks for tools.
+        max_seconds: Seconds from submission; then the task ends with reason `time_limit`.
+        max_calls: Tool calls of one turn that are run; further ones are refused, and the model is told.
+        context_tokens: Tokens of a thread's earlier messages the model sees; a summary stands for what is older.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_steps: int = Field(default=20, ge=1, le=1000)
+    max_seconds: float = Field(default=600, gt=0, le=7 * 24 * 3600)
+    max_calls: int = Field(default=1000, ge=1, le=10_000)
+    context_tokens: int = Field(default=16_000, ge=100, le=100_000)
+
+
+class AgentDefinition(BaseModel):
+    """One agent file.
+
+    Attributes:
+        name: By which a request asks for the agent; the file is called `<name>.yaml`.
+        instructions: The system message.
+        model: Model or deployment name; the configured default when absent.
+        tools: Names of the tools it may call.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: AgentName
+    description: Text
+    instructions: Text
+    model: Text | None = None
+    tools: tuple[str, ...] = ()
+    limits: LimitsDefinition = LimitsDefinition()
+
+    def frozen(self, default_model: str) -> Agent:
+        """The definition as a task keeps it."""
+        limits = Limits(**self.limits.model_dump())
+        return Agent(self.name, self.instructions, self.model or default_model, self.tools, limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Agents:
+    """All agents by name, and the one that runs when a request names none."""
+
+    by_name: Mapping[str, AgentDefinition]
+    default: str
+
+    def get(self, name: str | None) -> AgentDefinition | None:
+        return self.by_name.get(self.default if name is None else name)
+
+
+def load_agents(folder: Path, default: str, tools: ToolRegistry) -> Agents:
+    """Read every `*.yaml` file of a folder.
+
+    Raises:
+        AgentError: A file is not as it should be, or the default agent is not among them.
+    """
+    paths = sorted(folder.glob("*.yaml"))
+    agents = {path.stem: _load(path, tools) for path in paths}
+    if default not in agents:
+        found = ", ".join(agents) or "none"
+        raise AgentError(f"{folder}: no agent {default!r}, which PERDURE_DEFAULT_AGENT asks for; found: {found}")
+    return Agents(agents, default)
+
+
+def _load(path: Path, tools: ToolRegistry) -> AgentDefinition:
+    try:
+        definition = AgentDefinition.model_validate(yaml.safe_load(path.read_text("utf-8")))
+    except ValidationError as error:
+        problems = (f"{path}: {_field(problem['loc'])}: {problem['msg']}" for problem in error.errors())
+        raise AgentError("\n".join(problems)) from error
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise AgentError(f"{path}: {error or 'nested too deeply'}") from error
+    if definition.name != path.stem:
+        raise AgentError(f"{path}: name: is {definition.name!r}, but the file is called {path.stem!r}")
+    try:
+        tools.select(definition.tools)
+    except LookupError as error:
+        raise AgentError(f"{path}: tools: {error}") from error
+    return definition
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location) or "(the whole file)"

@@ -1,0 +1,66 @@
+"""What the document routes do, apart from speaking HTTP and starting orchestrations."""
+
+import asyncio
+import hashlib
+import json
+from dataclasses import dataclass
+
+from perdure.api.problems import Conflict
+from perdure.api.schemas import DocumentRequest, LoadRequest
+from perdure.bootstrap import Services
+from perdure.domain.ingestion import Ingestion
+from perdure.stores.keys import Principal
+from perdure.stores.memory_documents import LoadedDocument, document_id
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Documents a caller wants to have in memory.
+
+    Attributes:
+        id: The ingestion's id. The same documents of the same user always have the same.
+        documents: By their ids, each once.
+        published: Those that are there already.
+    """
+
+    id: str
+    owner: Principal
+    documents: dict[str, DocumentRequest]
+    published: dict[str, LoadedDocument]
+
+    @property
+    def is_done(self) -> bool:
+        return len(self.published) == len(self.documents)
+
+    @property
+    def ingestion(self) -> Ingestion:
+        """The orchestration's input."""
+        return Ingestion(self.owner.tenant, self.owner.user, tuple(self.documents))
+
+
+async def prepare_load(app: Services, who: Principal, request: LoadRequest) -> Load:
+    """Find out what of a request is there already.
+
+    Raises:
+        Conflict: One of the documents is being removed.
+        EmbeddingsMismatch: Nothing can be loaded as the app is configured.
+    """
+    await app.ingestion.check()
+    wanted = {document_id(one.title, one.text): one for one in request.all}
+    parts = [who.tenant, who.user, *sorted(wanted)]
+    load_id = f"ingestion-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}"
+    published: dict[str, LoadedDocument] = {}
+    for id, asked in wanted.items():
+        if found := await app.memories.get(who.tenant, who.user, id):
+            published[id] = found
+        elif await app.memories.is_being_removed(who.tenant, who.user, id):
+            raise Conflict(f"{asked.title!r} is being removed. Try again later, or DELETE it once more: document {id}.")
+    return Load(load_id, who, wanted, published)
+
+
+async def stage(app: Services, load: Load) -> None:
+    """Keep the texts of all documents that are not there yet, so that the orchestration needs their ids only."""
+    missing = {id: document for id, document in load.documents.items() if id not in load.published}
+    async with asyncio.TaskGroup() as group:
+        for id, document in missing.items():
+            group.create_task(app.ingestion.stage(load.ingestion.ref(id), document.title, document.text))

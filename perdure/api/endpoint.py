@@ -1,0 +1,78 @@
+"""What every route has in common: the caller is known, and every error is a problem document."""
+
+import functools
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Concatenate
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from perdure.api.problems import Forbidden, InternalError, Problem, Unauthorized, Unavailable
+from perdure.bootstrap import services
+from perdure.documents.port import DocumentError, StoreUnavailable
+from perdure.models.port import ModelUnavailable
+from perdure.stores.embedding_space import EmbeddingsMismatch
+from perdure.stores.keys import Principal
+
+type Handler[**P] = Callable[Concatenate[Request, P], Awaitable[Response]]
+
+SCOPES = ("task:run", "task:read", "memory:write", "admin")
+"""What a key may be good for; `admin` includes the others."""
+
+logger = logging.getLogger(__name__)
+
+
+def endpoint[**P](scope: str | None) -> Callable[[Handler[P]], Handler[P]]:
+    """Let a handler run only for a caller with a scope (anybody, for None) and answer errors as problem documents."""
+
+    def wrap(handler: Handler[P]) -> Handler[P]:
+        @functools.wraps(handler)
+        async def guarded(req: Request, *args: P.args, **kwargs: P.kwargs) -> Response:
+            try:
+                if scope is not None:
+                    req.state.principal = await _identify(req, scope)
+                return await handler(req, *args, **kwargs)
+            except Problem as problem:
+                return problem.response()
+            except StoreUnavailable as error:
+                logger.warning("The store is unavailable: %s", error)
+                return Unavailable("The store does not answer. Try again.").response()
+            except DocumentError as error:
+                # The store answers, but not for this deployment: another embedding model, a container that is missing.
+                logger.error("The store refuses: %s", error)
+                return InternalError(f"The store refuses: {error}").response()
+            except ClientDisconnect:
+                # Nobody is left to answer; the host knows what to do.
+                raise
+            except EmbeddingsMismatch as error:
+                logger.error("The store and the settings do not fit: %s", error)
+                return InternalError(str(error)).response()
+            except ModelUnavailable as error:
+                logger.warning("The embedding model is unavailable: %s", error)
+                return Unavailable("The embedding model does not answer. Try again.").response()
+            except Exception:
+                # The last stop: what is wrong with us is for the log, not for the caller.
+                logger.exception("%s %s failed", req.method, req.url.path)
+                return InternalError("Something went wrong here; the log says what.").response()
+
+        return guarded
+
+    return wrap
+
+
+def caller(request: Request) -> Principal:
+    """Say who sent a request that came through an endpoint."""
+    return request.state.principal
+
+
+async def _identify(request: Request, scope: str) -> Principal:
+    key = request.headers.get("X-API-Key")
+    if not key:
+        raise Unauthorized("There is no API key; send one in the X-API-Key header.")
+    principal = await services().keys.check(key)
+    if principal is None:
+        raise Unauthorized("The API key in the X-API-Key header is not valid.")
+    if not principal.scopes & {scope, "admin"}:
+        raise Forbidden(f"The API key does not have the scope {scope!r}.")
+    return principal

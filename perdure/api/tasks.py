@@ -1,0 +1,100 @@
+"""What the task routes do, apart from speaking HTTP and starting orchestrations."""
+
+import re
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from perdure.api.problems import Invalid, NotFound
+from perdure.api.schemas import TaskRequest
+from perdure.api.threads import enter_thread
+from perdure.bootstrap import Services
+from perdure.documents.port import DocumentError, DocumentMissing
+from perdure.domain.references import Run
+from perdure.domain.task import Reason, Task
+from perdure.domain.thread import leave
+from perdure.stores.keys import Principal
+from perdure.stores.tasks import new_task_id
+
+START_SECONDS = 30
+"""How long a task may exist before its orchestration does. One that has none by then will never have one."""
+
+_TASK_ID = re.compile(r"[0-9a-f]{32}")
+
+
+async def submit(app: Services, who: Principal, request: TaskRequest) -> Task:
+    """Store a new task, with its agent as it is defined now, in its thread if it names one.
+
+    Raises:
+        Invalid: There is no such agent.
+        Conflict: The thread is busy.
+    """
+    definition = app.agents.get(request.agent)
+    if definition is None:
+        known = ", ".join(sorted(app.agents.by_name))
+        raise Invalid([{"pointer": "/agent", "detail": f"there is no agent {request.agent!r}; there are: {known}"}])
+    task = Task(
+        id=new_task_id(),
+        tenant=who.tenant,
+        user=who.user,
+        query=request.query,
+        context=request.context,
+        agent=definition.frozen(app.settings.model),
+        metadata=request.metadata,
+        created_at=datetime.now(UTC),
+        thread=request.thread_id,
+    )
+    if task.thread is not None:
+        await enter_thread(app, who, task.thread, task.id, request.if_busy)
+    try:
+        await app.tasks.add(task)
+    except DocumentError:
+        await _leave_thread(app, task)
+        raise
+    return task
+
+
+def first_run(task: Task) -> Run:
+    """The orchestration's input for a new task."""
+    deadline = task.created_at + timedelta(seconds=task.agent.limits.max_seconds)
+    steps = task.agent.limits.max_steps
+    return Run(task.tenant, task.id, deadline.isoformat(), steps, thread=task.thread_id)
+
+
+async def own_task(app: Services, who: Principal, task_id: str) -> Task:
+    """Read a task of the caller's. Raises NotFound, in the same words whether it is missing or somebody else's."""
+    task = await app.tasks.get(who.tenant, task_id) if _TASK_ID.fullmatch(task_id) else None
+    if task is None or task.user != who.user:
+        raise NotFound(f"There is no task {task_id[:64]!r}; task ids come from POST /api/agent/task.")
+    return task
+
+
+async def settle(app: Services, task: Task, orchestration: str | None) -> Task:
+    """End a task whose orchestration ended without saying so: terminated from outside, failed, or gone.
+
+    Args:
+        orchestration: Runtime status of the task's orchestration, by its durable name; None when there is none.
+    """
+    match orchestration:
+        case "TERMINATED":
+            reason, detail = Reason.TERMINATED, "An operator terminated the orchestration."
+        case "FAILED":
+            reason, detail = Reason.INTERNAL_ERROR, "The orchestration failed; the log says why."
+        case None if datetime.now(UTC) - task.created_at > timedelta(seconds=START_SECONDS):
+            reason, detail = Reason.LOST, "The orchestration is gone from the task hub."
+        case _:
+            return task
+    return await end(app, task, reason, detail)
+
+
+async def end(app: Services, task: Task, reason: Reason, detail: str) -> Task:
+    """End a task from outside its orchestration. Returns it as it stands: the first reason counts."""
+    ended = await app.tasks.finish(task.tenant, task.id, reason, None, detail)
+    await _leave_thread(app, task)
+    return ended
+
+
+async def _leave_thread(app: Services, task: Task) -> None:
+    if task.thread_id is not None:
+        now = datetime.now(UTC)
+        with suppress(DocumentMissing):
+            await app.threads.change(task.tenant, task.thread_id, lambda thread: leave(thread, task.id, now))

@@ -1,0 +1,141 @@
+"""The one place where parts are chosen and put together."""
+
+import importlib
+import os
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from perdure.agents import Agents, load_agents
+from perdure.documents.port import Documents
+from perdure.documents.sqlite import SqliteDocuments
+from perdure.models.embeddings import Embeddings, HashingEmbeddings
+from perdure.models.port import Model
+from perdure.retention import ttl
+from perdure.settings import Settings
+from perdure.stores.embedding_space import EmbeddingSpace
+from perdure.stores.facts import FactStore
+from perdure.stores.ingestion import IngestionStore
+from perdure.stores.keys import KeyStore
+from perdure.stores.memories import MemoryStore
+from perdure.stores.tasks import TaskStore
+from perdure.stores.threads import ThreadStore
+from perdure.stores.tool_cache import ToolCache
+from perdure.tools.registry import ToolRegistry, discover
+
+if TYPE_CHECKING:
+    from perdure.models.openai_client import OpenAISettings
+
+TOOLS_PACKAGE = "activities.tools"
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything an activity or a trigger works with."""
+
+    settings: Settings
+    documents: Documents
+    tasks: TaskStore
+    threads: ThreadStore
+    keys: KeyStore
+    memories: MemoryStore
+    tool_cache: ToolCache
+    ingestion: IngestionStore
+    facts: FactStore
+    model: Model
+    agents: Agents
+    tools: ToolRegistry
+
+
+@cache
+def tools() -> ToolRegistry:
+    """Find the tools of this app."""
+    return discover(importlib.import_module(TOOLS_PACKAGE))
+
+
+@cache
+def definitions() -> tuple[Settings, Agents]:
+    """Read settings and agent files.
+
+    Raises:
+        SettingsError, AgentError: One of them is wrong.
+    """
+    settings = Settings.from_env(os.environ)
+    return settings, load_agents(settings.agents_dir, settings.default_agent, tools())
+
+
+@cache
+def services() -> Services:
+    """Build the services of this process at their first use: starting the app opens no file and no connection."""
+    settings, agents = definitions()
+    return build(settings, agents, tools(), open_documents(settings))
+
+
+def build(settings: Settings, agents: Agents, tools: ToolRegistry, documents: Documents) -> Services:
+    """Put services together over a store."""
+    space = EmbeddingSpace(documents, _embeddings(settings))
+    return Services(
+        settings=settings,
+        documents=documents,
+        tasks=TaskStore(documents, ttl(settings.retention.tasks)),
+        threads=ThreadStore(documents, ttl(settings.retention.threads)),
+        keys=KeyStore(documents),
+        memories=MemoryStore(documents, space),
+        ingestion=IngestionStore(documents, space, ttl(settings.retention.memories)),
+        facts=FactStore(documents, space, ttl(settings.retention.memories)),
+        tool_cache=ToolCache(documents),
+        model=_model(settings),
+        agents=agents,
+        tools=tools,
+    )
+
+
+def open_documents(settings: Settings) -> Documents:
+    """Choose the store. Cosmos DB is connected to at its first use."""
+    if settings.state != "cosmos":
+        return SqliteDocuments(settings.state_path)
+    from perdure.documents.cosmos import CosmosDocuments
+    from perdure.documents.cosmos_account import CosmosSettings
+
+    endpoint = settings.cosmos_endpoint or ""
+    return CosmosDocuments(
+        CosmosSettings(
+            endpoint=endpoint,
+            database=settings.cosmos_database,
+            key=settings.cosmos_key,
+            dimensions=_embeddings(settings).dimensions,
+            # In the cloud the database and its containers come with the deployment; an emulator starts empty.
+            create=endpoint.startswith("http://"),
+        )
+    )
+
+
+def _model(settings: Settings) -> Model:
+    if not settings.has_model:
+        from perdure.models.offline import OfflineModel
+
+        return OfflineModel()
+    from perdure.models.openai import OpenAIModel
+
+    return OpenAIModel(_endpoint(settings))
+
+
+def _embeddings(settings: Settings) -> Embeddings:
+    if settings.embedding_model is None:
+        return HashingEmbeddings()
+    from perdure.models.openai_embeddings import OpenAIEmbeddings
+
+    return OpenAIEmbeddings(_endpoint(settings), settings.embedding_model, settings.embedding_dimensions)
+
+
+def _endpoint(settings: Settings) -> "OpenAISettings":
+    from perdure.models.openai_client import OpenAISettings
+
+    azure = settings.azure_openai_endpoint is not None
+    return OpenAISettings(
+        base_url=settings.openai_base_url,
+        api_key=settings.azure_openai_api_key if azure else settings.openai_api_key,
+        azure_endpoint=settings.azure_openai_endpoint,
+        azure_api_version=settings.azure_openai_api_version,
+        timeout=settings.model_timeout,
+    )

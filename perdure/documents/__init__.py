@@ -1,0 +1,1 @@
+"""Where state lives: one storage port, one adapter per database."""

@@ -1,0 +1,101 @@
+"""The decision at the heart of the loop: given what a model step came to, what happens next.
+
+Pure and total, so that a replay always decides the same, and so that every branch is a unit test.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from perdure.domain.references import Run
+from perdure.domain.task import Reason
+
+MAX_FAILURES = 6
+"""Attempts at one step before an unavailable model ends the task: half a minute with the delays below."""
+
+FIRST_DELAY = 1.0
+"""Least seconds before the second attempt, doubled for each further one; a provider may ask for more."""
+
+MAX_DELAY = 120.0
+"""Longest wait in seconds that a provider may impose between two attempts. It is shorter than a thread's lease, which a
+task would lose in a longer one."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutcome:
+    """What one model step came to, as the `model_step` activity reports it. Small enough for durable history.
+
+    Attributes:
+        kind: `calls`: the model asked for tools. `answer`: it answered. `empty`: it said nothing at all.
+            `unavailable`: it may answer later. `rejected`: it never will. `ended`: the task had ended already.
+            `lease_lost`: another task writes the thread by now.
+        calls: For `calls`: the index and tool of every call to run. Calls that cannot run (an unknown tool) are
+            settled already and not listed.
+        retry_after: For `unavailable`: seconds the provider asks for.
+        detail: For `unavailable` and `rejected`: one sentence for the caller.
+    """
+
+    kind: Literal["calls", "answer", "empty", "unavailable", "rejected", "ended", "lease_lost"]
+    calls: tuple[tuple[int, str], ...] = ()
+    retry_after: float | None = None
+    detail: str | None = None
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "StepOutcome":
+        calls = tuple((int(index), str(tool)) for index, tool in data["calls"])
+        return cls(data["kind"], calls, data["retry_after"], data["detail"])
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class CallTools:
+    """Run these calls side by side, then take the next step."""
+
+    calls: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Ask the model again after this many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """End the task."""
+
+    reason: Reason
+    detail: str | None = None
+
+
+type Decision = CallTools | Wait | Finish
+
+
+def decide(outcome: StepOutcome, run: Run) -> Decision:
+    """Say what follows a model step."""
+    match outcome.kind:
+        case "answer":
+            return Finish(Reason.ANSWERED)
+        case "calls" if run.step >= run.max_steps:
+            return Finish(Reason.STEP_LIMIT, f"No answer within {run.max_steps} steps.")
+        case "calls":
+            return CallTools(outcome.calls)
+        case "empty":
+            return Finish(Reason.EMPTY_REPLY, "The model answered with neither text nor tool calls.")
+        case "unavailable" if run.failures + 1 >= MAX_FAILURES:
+            return Finish(Reason.MODEL_UNAVAILABLE, outcome.detail)
+        case "unavailable":
+            return Wait(_delay(outcome.retry_after, run.failures))
+        case "rejected":
+            return Finish(Reason.MODEL_REJECTED, outcome.detail)
+        case "lease_lost":
+            return Finish(Reason.LEASE_LOST, "The task stood still for so long that its thread was given to another.")
+        case "ended":
+            # Whatever ended it stands; what is left is to leave its thread and to tell the status URL.
+            return Finish(Reason.CANCELLED)
+
+
+def _delay(retry_after: float | None, failures: int) -> float:
+    return min(max(FIRST_DELAY * 2**failures, retry_after or 0.0), MAX_DELAY)

@@ -1,0 +1,103 @@
+"""What crosses the durable boundary: ids and small numbers, never the conversation.
+
+Durable history keeps every activity input for good, so a task's history grows by a constant per step however long its
+messages are. Each reference travels as a JSON object, which is all the Functions converter carries unchanged. None says
+who the user is: that stands in the stored task, which nobody can write from outside.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any, Self
+
+type Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A task, by tenant and id."""
+
+    tenant: str
+    task: str
+
+    @classmethod
+    def from_dict(cls, data: Json) -> Self:
+        return cls(**data)
+
+    def to_dict(self) -> Json:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class StepRef(Reference):
+    """One model step of a task, and the thread the task continues. Steps count from 1."""
+
+    step: int
+    thread: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallRef(Reference):
+    """One tool call of one step. Calls count from 0, in the order the model asked for them."""
+
+    step: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closing(Reference):
+    """The end of a task: at which step, why, and one sentence for the caller unless it was answered."""
+
+    step: int
+    reason: str
+    detail: str | None
+    thread: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Reference):
+    """Where a task's orchestration stands: its input, and what it hands to itself when it continues as new.
+
+    Attributes:
+        deadline: ISO 8601 instant in UTC at which the task ends whatever it is doing.
+        max_steps: Model steps the task may take in all.
+        step: The step to take next.
+        failures: How often in a row the model was unavailable for that step.
+        thread: The conversation the task continues, or None.
+        joined: Whether the task is the thread's writer by now.
+    """
+
+    deadline: str
+    max_steps: int
+    step: int = 1
+    failures: int = 0
+    thread: str | None = None
+    joined: bool = False
+
+    @property
+    def deadline_utc(self) -> datetime:
+        """The deadline as durable timers take it: naive, in UTC."""
+        return datetime.fromisoformat(self.deadline).replace(tzinfo=None)
+
+    @property
+    def may_write(self) -> bool:
+        """Whether steps may be taken: the task has no thread to wait for, or is its writer."""
+        return self.thread is None or self.joined
+
+    @property
+    def step_ref(self) -> StepRef:
+        return StepRef(self.tenant, self.task, self.step, self.thread)
+
+    def closing(self, reason: str, detail: str | None) -> Closing:
+        return Closing(self.tenant, self.task, self.step, reason, detail, self.thread)
+
+    def call_ref(self, index: int) -> CallRef:
+        return CallRef(self.tenant, self.task, self.step, index)
+
+    def as_writer(self) -> "Run":
+        return replace(self, joined=True)
+
+    def next_step(self) -> "Run":
+        return replace(self, step=self.step + 1, failures=0)
+
+    def same_step_again(self) -> "Run":
+        return replace(self, failures=self.failures + 1)

@@ -1,0 +1,180 @@
+"""A task: one run of an agent on one query, from `processing` to one of three ends.
+
+processing ──> completed   the agent answered
+           ├─> failed      it could not; the reason says why
+           └─> cancelled   its owner or an operator stopped it
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from perdure.domain.messages import Message, ToolCall, Usage
+from perdure.domain.thread import thread_key
+
+
+class TaskStatus(StrEnum):
+    """Where a task stands."""
+
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Reason(StrEnum):
+    """Why a task ended."""
+
+    ANSWERED = "answered"
+    STEP_LIMIT = "step_limit"
+    TIME_LIMIT = "time_limit"
+    EMPTY_REPLY = "empty_reply"
+    MODEL_REJECTED = "model_rejected"
+    MODEL_UNAVAILABLE = "model_unavailable"
+    CANCELLED = "cancelled"
+    TERMINATED = "terminated"
+    LOST = "lost"
+    LEASE_LOST = "lease_lost"
+    INTERNAL_ERROR = "internal_error"
+
+    @property
+    def status(self) -> TaskStatus:
+        """The status a task has once it ended for this reason."""
+        match self:
+            case Reason.ANSWERED:
+                return TaskStatus.COMPLETED
+            case Reason.CANCELLED | Reason.TERMINATED:
+                return TaskStatus.CANCELLED
+            case _:
+                return TaskStatus.FAILED
+
+
+class CallState(StrEnum):
+    """A tool call's place in the effect ledger.
+
+    `prepared` (recorded, not started) -> `dispatched` (a tool that must not run twice was started) -> `committed`
+    (it returned) or `failed` (it did not, and the model was told why). A call that a later attempt finds `dispatched`
+    is `unknown`: it may have happened, and it is not run again. A call of an idempotent tool that could not reach what
+    it needs is `unavailable` until an attempt gets through.
+    """
+
+    PREPARED = "prepared"
+    DISPATCHED = "dispatched"
+    UNAVAILABLE = "unavailable"
+    COMMITTED = "committed"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+SETTLED = frozenset({CallState.COMMITTED, CallState.FAILED, CallState.UNKNOWN})
+"""States in which a call has a result for the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one task: model steps, seconds from submission to end, tool calls of one step, and tokens of earlier
+    conversation it sees."""
+
+    max_steps: int
+    max_seconds: float
+    max_calls: int = 1000
+    context_tokens: int = 16_000
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """An agent as a task runs it, frozen into the task when it is submitted."""
+
+    name: str
+    instructions: str
+    model: str
+    tools: tuple[str, ...]
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One agent run.
+
+    Attributes:
+        thread: The user's name for the conversation it continues, or None.
+        result: The agent's answer; None until it answered.
+        detail: One sentence for the caller when the task did not end with an answer.
+    """
+
+    id: str
+    tenant: str
+    user: str
+    query: str
+    context: dict[str, Any] | None
+    agent: Agent
+    metadata: dict[str, str]
+    created_at: datetime
+    thread: str | None = None
+    status: TaskStatus = TaskStatus.PROCESSING
+    reason: Reason | None = None
+    result: str | None = None
+    detail: str | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def thread_id(self) -> str | None:
+        """The id of the thread within the tenant."""
+        return thread_key(self.user, self.thread) if self.thread else None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One model turn as it was recorded, with the tool calls it asked for."""
+
+    number: int
+    text: str
+    calls: tuple[ToolCall, ...]
+    usage: Usage
+    model: str
+    started_at: datetime
+    ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One tool call in the effect ledger.
+
+    Attributes:
+        index: Place of the call within its step, from 0.
+        arguments: JSON text as the model wrote it.
+        key: Idempotency key, the same for every attempt at this call.
+        content: What the model is told; None until the call is settled.
+    """
+
+    step: int
+    index: int
+    tool: str
+    arguments: str
+    key: str
+    state: CallState = CallState.PREPARED
+    content: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """All that is stored of a task: the task, its steps in order, and its calls by (step, index).
+
+    `earlier` is the conversation before the task, as much of it as the model may see, fixed when the task joined its
+    thread.
+    """
+
+    task: Task
+    steps: tuple[Step, ...] = ()
+    calls: tuple[LedgerEntry, ...] = ()
+    earlier: tuple[Message, ...] = ()
+
+    @property
+    def usage(self) -> Usage:
+        return sum((step.usage for step in self.steps), Usage())
+
+    def step(self, number: int) -> Step | None:
+        return next((step for step in self.steps if step.number == number), None)

@@ -1,0 +1,44 @@
+"""The end of a task: its turn in the thread, its status, its reason, and its answer if it has one."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from perdure.bootstrap import Services
+from perdure.domain.conversation import turn
+from perdure.domain.references import Closing, StepRef
+from perdure.domain.task import Reason, Task
+from perdure.domain.thread import LeaseLost, leave
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A task as it ended, and the task that writes its thread from now on."""
+
+    task: Task
+    next_writer: str | None
+
+
+async def finish(app: Services, end: Closing) -> Finished:
+    """End a task. Done again, it changes nothing."""
+    reason, detail, result, next_writer = Reason(end.reason), end.detail, None, None
+    if end.thread is not None:
+        # The thread first: who sees that the task has ended finds its turn in the conversation, and the thread free.
+        try:
+            next_writer = await _leave_thread(app, end, end.thread)
+        except LeaseLost:
+            reason, detail = Reason.LEASE_LOST, "The task stood still so long that its thread was given to another."
+    if reason is Reason.ANSWERED:
+        step = await app.tasks.step(StepRef(end.tenant, end.task, end.step))
+        result = step.text if step else None
+    return Finished(await app.tasks.finish(end.tenant, end.task, reason, result, detail), next_writer)
+
+
+async def _leave_thread(app: Services, end: Closing, thread_id: str) -> str | None:
+    """Add the turn if the task answered, leave the thread, and say who writes next. Raises LeaseLost."""
+    now = datetime.now(UTC)
+    record = await app.tasks.record(end.tenant, end.task)
+    if end.reason == Reason.ANSWERED and record.task.reason is None:
+        thread = await app.threads.append(end.tenant, thread_id, end.task, turn(record), now)
+    else:
+        thread = await app.threads.change(end.tenant, thread_id, lambda thread: leave(thread, end.task, now))
+    return thread.writer(now)

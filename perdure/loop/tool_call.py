@@ -1,0 +1,131 @@
+"""The effect ledger: every tool call is written down before it runs and after, so that none happens twice unnoticed.
+
+1. The model step records each call as `prepared`, with its key.
+2. A tool that must not run twice is marked `dispatched` before it starts. Who marks it runs it: of two attempts at the
+   same time, the one that finds the entry changed under its hands does not. An attempt that finds a call `dispatched`
+   by one that must be gone cannot know whether the effect happened; it says `unknown` and leaves the tool alone.
+3. The outcome is written as `committed` or `failed`. An attempt that finds an outcome has nothing to do, and no outcome
+   is ever overwritten: the model may have been told of it.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from perdure.bootstrap import Services
+from perdure.documents.port import DocumentChanged, DocumentTooLarge
+from perdure.domain.conversation import UNKNOWN
+from perdure.domain.messages import ToolCall
+from perdure.domain.references import CallRef, StepRef
+from perdure.domain.task import SETTLED, CallState, LedgerEntry, Step
+from perdure.stores.facts import UserFacts
+from perdure.stores.memories import UserDocuments
+from perdure.stores.tasks import FoundCall
+from perdure.stores.tool_cache import canonical
+from perdure.tools.runner import run_tool
+from perdure.tools.tool import Tool, ToolContext, ToolUnavailable
+
+APPROVAL = "This tool needs a person's approval, which this deployment cannot ask for, so it was not run."
+ENDED = "The task had ended before this call was run, so it was not run."
+TOO_MANY = "Not run: at most {limit} calls are run in one turn. Ask for fewer."
+TOO_LARGE = "The tool ran, but its result is too large to be stored. Narrow the request."
+
+GRACE = timedelta(seconds=10)
+"""How long after its time-out a dispatched call may still be writing down its outcome."""
+
+logger = logging.getLogger(__name__)
+
+
+class CallInterrupted(Exception):
+    """This attempt did not settle the call; another may. Its text enters durable history, so it tells nothing else."""
+
+
+def prepare(ref: StepRef, step: Step, tools: Mapping[str, Tool], limit: int) -> list[LedgerEntry]:
+    """Make the entries of a step's calls. Those that cannot run are settled at once, with the reason."""
+    entries: list[LedgerEntry] = []
+    for index, call in enumerate(step.calls):
+        entry = LedgerEntry(ref.step, index, call.name, call.arguments, _key(ref, index, call))
+        refusal = _refusal(call, tools) if index < limit else TOO_MANY.format(limit=limit)
+        if refusal:
+            at = step.ended_at
+            entry = replace(entry, state=CallState.FAILED, content=refusal, started_at=at, ended_at=at)
+        entries.append(entry)
+    return entries
+
+
+async def carry_out(app: Services, tool: Tool, ref: CallRef) -> CallState:
+    """Run one recorded call and write down what came of it.
+
+    Raises:
+        CallInterrupted: The tool is unavailable for now, or another attempt is at work; try again.
+        DocumentMissing: There is no such call.
+    """
+    while True:
+        try:
+            return await _attempt(app, tool, ref)
+        except DocumentChanged:
+            # Another attempt wrote the entry meanwhile. What it wrote decides what is left to do.
+            continue
+
+
+async def _attempt(app: Services, tool: Tool, ref: CallRef) -> CallState:
+    now = datetime.now(UTC)
+    found = await app.tasks.call(ref)
+    entry = found.entry
+    if entry.state in SETTLED:
+        return entry.state
+    if entry.state is CallState.DISPATCHED:
+        if entry.started_at and now < entry.started_at + timedelta(seconds=tool.timeout) + GRACE:
+            raise CallInterrupted(f"{tool.name} was started by an attempt that may still be at work")
+        return await _settle(app, ref, found, CallState.UNKNOWN, UNKNOWN)
+    if found.task.reason is not None:
+        return await _settle(app, ref, found, CallState.FAILED, ENDED)
+    found = replace(found, entry=replace(entry, started_at=now))
+    if not tool.idempotent:
+        found = await app.tasks.put_call(ref, found, replace(found.entry, state=CallState.DISPATCHED))
+    return await _run(app, tool, ref, found)
+
+
+async def _run(app: Services, tool: Tool, ref: CallRef, found: FoundCall) -> CallState:
+    cached = await app.tool_cache.get(ref.tenant, tool, found.entry.arguments)
+    if cached is not None:
+        return await _settle(app, ref, found, CallState.COMMITTED, cached)
+    documents = UserDocuments(app.memories, ref.tenant, found.task.user)
+    facts = UserFacts(app.facts, ref.tenant, found.task.user)
+    context = ToolContext(ref.tenant, found.task.user, ref.task, found.entry.key, documents, facts)
+    try:
+        outcome = await run_tool(tool, found.entry.arguments, context)
+    except ToolUnavailable as error:
+        logger.warning("Tool %s is unavailable to task %s: %s", tool.name, ref.task, error)
+        if not tool.idempotent:
+            return await _settle(app, ref, found, CallState.UNKNOWN, UNKNOWN)
+        await _settle(app, ref, found, CallState.UNAVAILABLE, f"{tool.name} is unavailable: {error}"[:500])
+        raise CallInterrupted(f"{tool.name} is unavailable") from None
+    state = CallState.FAILED if outcome.is_error else CallState.COMMITTED
+    if state is CallState.COMMITTED:
+        await app.tool_cache.put(ref.tenant, tool, found.entry.arguments, outcome.content)
+    try:
+        return await _settle(app, ref, found, state, outcome.content)
+    except DocumentTooLarge:
+        return await _settle(app, ref, found, CallState.FAILED, TOO_LARGE)
+
+
+async def _settle(app: Services, ref: CallRef, found: FoundCall, state: CallState, content: str | None) -> CallState:
+    entry = replace(found.entry, state=state, content=content, ended_at=datetime.now(UTC))
+    await app.tasks.put_call(ref, found, entry)
+    return state
+
+
+def _refusal(call: ToolCall, tools: Mapping[str, Tool]) -> str | None:
+    tool = tools.get(call.name)
+    if tool is None:
+        return f"There is no tool {call.name[:64]!r}. The tools are: {', '.join(sorted(tools)) or 'none'}."
+    return APPROVAL if tool.approval != "never" else None
+
+
+def _key(ref: StepRef, index: int, call: ToolCall) -> str:
+    parts = [ref.tenant, ref.task, ref.step, index, call.name, canonical(call.arguments)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

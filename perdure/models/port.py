@@ -1,0 +1,67 @@
+"""The model port: what Perdure asks of a language model, and how a model may fail.
+
+ModelError
+├── ModelUnavailable    try again later (rate limit, outage, time-out, broken stream); may know how long to wait
+└── ModelRejected       never try again as it stands (credentials, unknown model, malformed or refused request)
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from perdure.domain.messages import Message, ModelReply, ToolSpec
+
+type OnText = Callable[[str], Awaitable[None]]
+"""Receives each piece of the reply's text as it arrives."""
+
+
+class ModelError(Exception):
+    """A model did not answer."""
+
+
+class ModelUnavailable(ModelError):
+    """The model may answer the same request later.
+
+    Attributes:
+        retry_after: Seconds the provider asks us to wait; None when it did not say.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ModelRejected(ModelError):
+    """The provider refuses this request; sending it again cannot help."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One turn asked of a model.
+
+    Attributes:
+        model: Model or deployment name as the provider knows it.
+        messages: The conversation, system message first.
+        tools: Tools the model may call; empty when it must answer in text.
+    """
+
+    model: str
+    messages: Sequence[Message]
+    tools: Sequence[ToolSpec] = ()
+
+
+class Model(Protocol):
+    """A language model."""
+
+    async def reply(self, request: ModelRequest, on_text: OnText | None = None) -> ModelReply:
+        """Answer one turn, calling `on_text` with text as it streams in when it is given.
+
+        Raises:
+            ModelUnavailable: The same request may succeed later.
+            ModelRejected: It cannot.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release connections. The model is not used afterwards."""
+        ...

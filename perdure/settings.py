@@ -1,0 +1,144 @@
+"""Settings, all from environment variables. On a laptop the host fills those from local.settings.json."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from perdure.retention import Retention, RetentionError
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The app's own folder; relative paths in settings start here."""
+
+
+_ADDRESS = re.compile(r"https?://[^\s/]+")
+
+
+class SettingsError(Exception):
+    """A setting is wrong. The message names it and says what would be right."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the app is told from outside.
+
+    Attributes:
+        state: `sqlite:<path>`, or `cosmos` for the account below.
+        cosmos_endpoint: `https://<account>.documents.azure.com`, or `http://...` for an emulator.
+        cosmos_database: Name of the database.
+        cosmos_key: None for Microsoft Entra ID; an emulator needs one.
+        agents_dir: Folder with the agent files.
+        default_agent: The agent that runs when a request names none.
+        model: Model or deployment for agents that name none.
+        model_timeout: Seconds to wait for a model's answer before its request counts as failed.
+        embedding_model: Model or deployment that embeds documents and facts at the model endpoint; None for feature
+            hashing, which needs none.
+        embedding_dimensions: Length of that model's vectors.
+        openai_api_key: Key for OpenAI or for the endpoint at `openai_base_url`.
+        openai_base_url: An OpenAI-compatible endpoint, down to and with `/v1`.
+        azure_openai_endpoint: `https://<resource>.openai.azure.com`.
+        azure_openai_api_key: None for Microsoft Entra ID.
+        azure_openai_api_version: None for the adapter's default.
+        retention: How long things are kept.
+    """
+
+    state: str = "sqlite:.perdure/state.db"
+    cosmos_endpoint: str | None = None
+    cosmos_database: str = "perdure"
+    cosmos_key: str | None = field(default=None, repr=False)
+    agents_dir: Path = ROOT / "agents"
+    default_agent: str = "assistant"
+    model: str = "gpt-5-mini"
+    model_timeout: float = 120.0
+    embedding_model: str | None = None
+    embedding_dimensions: int = 1536
+    openai_api_key: str | None = None
+    openai_base_url: str | None = None
+    azure_openai_endpoint: str | None = None
+    azure_openai_api_key: str | None = None
+    azure_openai_api_version: str | None = None
+    retention: Retention = field(default_factory=Retention)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read the settings. An empty variable counts as absent.
+
+        Raises:
+            SettingsError: One of them is wrong.
+        """
+
+        def text(name: str) -> str | None:
+            return environ.get(name, "").strip() or None
+
+        state = text("PERDURE_STATE") or cls.state
+        if state != "cosmos" and not (state.startswith("sqlite:") and state != "sqlite:"):
+            raise SettingsError(f"PERDURE_STATE is {state!r}; it must be 'sqlite:<path>' or 'cosmos'")
+        if state == "cosmos" and not text("COSMOS_ENDPOINT"):
+            raise SettingsError("PERDURE_STATE is 'cosmos', and COSMOS_ENDPOINT does not say which account")
+        for name in ("COSMOS_ENDPOINT", "OPENAI_BASE_URL", "AZURE_OPENAI_ENDPOINT"):
+            if (address := text(name)) and not _ADDRESS.match(address):
+                raise SettingsError(f"{name} is {address!r}; it must start with https:// or http:// and name a host")
+        has_endpoint = text("OPENAI_API_KEY") or text("OPENAI_BASE_URL") or text("AZURE_OPENAI_ENDPOINT")
+        if text("PERDURE_EMBEDDING_MODEL") and not has_endpoint:
+            raise SettingsError(
+                "PERDURE_EMBEDDING_MODEL is set, but no endpoint that has the model: set OPENAI_API_KEY, "
+                "OPENAI_BASE_URL or AZURE_OPENAI_ENDPOINT"
+            )
+        if text("OPENAI_BASE_URL") and text("AZURE_OPENAI_ENDPOINT"):
+            raise SettingsError("OPENAI_BASE_URL and AZURE_OPENAI_ENDPOINT are both set; set the one to use")
+        return cls(
+            state=state,
+            cosmos_endpoint=text("COSMOS_ENDPOINT"),
+            cosmos_database=text("COSMOS_DATABASE") or cls.cosmos_database,
+            cosmos_key=text("COSMOS_KEY"),
+            agents_dir=ROOT / (text("PERDURE_AGENTS_DIR") or "agents"),
+            default_agent=text("PERDURE_DEFAULT_AGENT") or cls.default_agent,
+            model=text("PERDURE_MODEL") or cls.model,
+            model_timeout=_seconds("PERDURE_MODEL_TIMEOUT", text("PERDURE_MODEL_TIMEOUT"), cls.model_timeout),
+            embedding_model=text("PERDURE_EMBEDDING_MODEL"),
+            embedding_dimensions=_dimensions(text("PERDURE_EMBEDDING_DIMENSIONS"), cls.embedding_dimensions),
+            openai_api_key=text("OPENAI_API_KEY"),
+            openai_base_url=text("OPENAI_BASE_URL"),
+            azure_openai_endpoint=text("AZURE_OPENAI_ENDPOINT"),
+            azure_openai_api_key=text("AZURE_OPENAI_API_KEY"),
+            azure_openai_api_version=text("AZURE_OPENAI_API_VERSION"),
+            retention=_retention(environ),
+        )
+
+    @property
+    def state_path(self) -> str:
+        """The path SQLite opens."""
+        return str(ROOT / self.state.removeprefix("sqlite:"))
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a model endpoint is configured; the offline planner stands in otherwise."""
+        return bool(self.openai_api_key or self.openai_base_url or self.azure_openai_endpoint)
+
+
+def _retention(environ: Mapping[str, str]) -> Retention:
+    try:
+        return Retention.from_env(environ)
+    except RetentionError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _seconds(name: str, text: str | None, default: float) -> float:
+    if text is None:
+        return default
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 86400:
+        raise SettingsError(f"{name} is {text!r}; it must be a number of seconds above 0 and below 86400")
+    return seconds
+
+
+def _dimensions(text: str | None, default: int) -> int:
+    if text is None:
+        return default
+    # 4,096 is the most that Azure Cosmos DB's vector indexes take.
+    if not (text.isascii() and text.isdigit() and len(text) < 5 and 1 <= int(text) <= 4096):
+        raise SettingsError(f"PERDURE_EMBEDDING_DIMENSIONS is {text!r}; it must be a whole number from 1 to 4096")
+    return int(text)

@@ -1,0 +1,1 @@
+"""What Perdure keeps, written once over the storage port."""

@@ -1,0 +1,77 @@
+"""The stored form of tasks, steps and tool calls, and the way back.
+
+The fields of a document are those of the dataclass; `type` says which one it is. A field that a later version adds has
+a default, so that documents of an earlier one can still be read.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from perdure.domain.messages import Message
+from perdure.domain.task import LedgerEntry, Step, Task, TaskRecord
+
+type Body = dict[str, Any]
+
+TASK = "task"
+STEP = "step"
+CALL = "toolCall"
+CONTEXT = "context"
+
+_task, _step, _call = TypeAdapter(Task), TypeAdapter(Step), TypeAdapter(LedgerEntry)
+_messages = TypeAdapter(tuple[Message, ...])
+
+
+def step_document_id(number: int) -> str:
+    return f"step-{number:05}"
+
+
+def call_document_id(step: int, index: int) -> str:
+    return f"call-{step:05}-{index:05}"
+
+
+def from_task(task: Task) -> Body:
+    return {**_task.dump_python(task, mode="json"), "type": TASK}
+
+
+def to_task(body: Body) -> Task:
+    return _task.validate_python(body)
+
+
+def from_step(step: Step) -> Body:
+    return {**_step.dump_python(step, mode="json"), "id": step_document_id(step.number), "type": STEP}
+
+
+def to_step(body: Body) -> Step:
+    return _step.validate_python(body)
+
+
+def from_call(call: LedgerEntry) -> Body:
+    return {**_call.dump_python(call, mode="json"), "id": call_document_id(call.step, call.index), "type": CALL}
+
+
+def to_call(body: Body) -> LedgerEntry:
+    return _call.validate_python(body)
+
+
+def from_context(messages: Iterable[Message]) -> Body:
+    return {"id": CONTEXT, "type": CONTEXT, "messages": _messages.dump_python(tuple(messages), mode="json")}
+
+
+def to_record(bodies: Iterable[Body]) -> TaskRecord | None:
+    """Put a task together from its documents in any order; None when the task itself is not among them.
+
+    Documents of a type that only a later version knows are passed over.
+    """
+    by_type: dict[str, list[Body]] = {}
+    for body in bodies:
+        by_type.setdefault(body["type"], []).append(body)
+    if TASK not in by_type:
+        return None
+    return TaskRecord(
+        to_task(by_type[TASK][0]),
+        tuple(sorted(map(to_step, by_type.get(STEP, ())), key=lambda step: step.number)),
+        tuple(sorted(map(to_call, by_type.get(CALL, ())), key=lambda call: (call.step, call.index))),
+        *(_messages.validate_python(body["messages"]) for body in by_type.get(CONTEXT, ())),
+    )

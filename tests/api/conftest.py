@@ -1,0 +1,67 @@
+"""One running app for all tests here, with a model that follows scripts."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.app import App, ScriptedProvider, make_app_folder
+from tests.devhost_process import REPOSITORY
+
+FAULTY = """
+name: faulty
+description: An agent whose tools misbehave.
+instructions: Try everything.
+tools: [echo, nap, explode, refuse, hang_async, hang_in_thread, flood, flaky, send_once, dangerous, calculate,
+  slow_effect, huge]
+limits:
+  max_steps: 5
+  max_seconds: 60
+"""
+HURRIED = """
+name: hurried
+description: An agent with little time.
+instructions: Be quick.
+tools: [nap]
+limits:
+  max_seconds: 1.5
+"""
+LENGTHY = """
+name: lengthy
+description: An agent that thinks for thirty steps.
+instructions: Think.
+tools: [calculate]
+limits:
+  max_steps: 30
+"""
+FORGETFUL = """
+name: forgetful
+description: An agent that sees little of what was said.
+instructions: Remember.
+limits:
+  context_tokens: 300
+"""
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[ScriptedProvider]:
+    provider = ScriptedProvider()
+    with provider.server:
+        yield provider
+
+
+@pytest.fixture(scope="session")
+def running(provider: ScriptedProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    folder = make_app_folder(
+        tmp_path_factory.mktemp("app"),
+        extra_tools=[REPOSITORY / "tests" / "fault_tools.py"],
+        extra_agents={"faulty": FAULTY, "hurried": HURRIED, "lengthy": LENGTHY, "forgetful": FORGETFUL},
+    )
+    with App(folder, {"OPENAI_BASE_URL": provider.server.base_url, "PERDURE_MODEL": "scripted"}) as app:
+        yield app
+
+
+@pytest.fixture
+def app(running: App, provider: ScriptedProvider) -> Iterator[App]:
+    """The running app. Whatever a test planned for the model must have been used at its end."""
+    yield running
+    provider.verify()

@@ -1,0 +1,112 @@
+"""The scenarios of the agent task, and how `recording` plays them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from orchestrators.agent_task import agent_task
+from perdure.domain.names import AGENT_TASK, CANCEL, FINISH_TASK, JOIN_THREAD, MODEL_STEP, TURN, tool_activity
+from perdure.domain.next_step import StepOutcome
+from perdure.domain.references import CallRef, Closing, Run, StepRef
+from tests.durable import recording
+from tests.durable.recording import INSTANCE, Fault, Json, Outside, Played
+
+FAR = "2100-01-01T00:00:00+00:00"
+PAST = "2020-01-01T00:00:00+00:00"
+NONE = timedelta(0)
+
+
+def calls(*tools: str) -> StepOutcome:
+    return StepOutcome("calls", tuple(enumerate(tools)))
+
+
+ANSWER = StepOutcome("answer")
+BROKEN = Fault("broken")
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario(Outside):
+    """What is reported to the orchestrator, and what comes from outside.
+
+    Attributes:
+        outcomes: What the model step reports, step by step; the last report is repeated.
+        joins: For a task of a thread: what the joining activity reports, likewise.
+        next_writer: The task that the end of this one hands the thread to.
+    """
+
+    outcomes: Sequence[StepOutcome | Fault] = (ANSWER,)
+    joins: Sequence[bool | Fault] = ()
+    next_writer: str | None = None
+    deadline: str = FAR
+    max_steps: int = 50
+
+
+SCENARIOS = {
+    "answers_at_once": Scenario(),
+    "answers_after_tools": Scenario([calls("good", "bad", "good"), calls("good"), ANSWER]),
+    "goes_on_when_no_call_can_run": Scenario([calls(), ANSWER]),
+    "continues_as_new": Scenario([*[calls("good")] * 22, ANSWER]),
+    # Turn 21 continues as new; the event comes when it is too late to decide otherwise.
+    "is_cancelled_as_a_generation_ends": Scenario([*[calls("good")] * 12, ANSWER], raised_with={21: CANCEL}),
+    "reaches_the_step_limit": Scenario([calls("good")], max_steps=3),
+    "reaches_the_time_limit": Scenario([calls("slow"), ANSWER], deadline=PAST),
+    "is_cancelled_during_a_tool": Scenario([calls("good"), ANSWER], raised_in={tool_activity("good"): CANCEL}),
+    "waits_for_the_model": Scenario(
+        [StepOutcome("unavailable", retry_after=0.1), StepOutcome("unavailable", retry_after=7.0), ANSWER]
+    ),
+    "gives_up_on_the_model": Scenario([StepOutcome("unavailable", detail="no")]),
+    "is_rejected": Scenario([StepOutcome("rejected", detail="bad key")]),
+    "gets_an_empty_reply": Scenario([StepOutcome("empty")]),
+    "was_ended_by_somebody_else": Scenario([calls("good"), StepOutcome("ended")]),
+    "loses_its_lease": Scenario([calls("good"), StepOutcome("lease_lost")], [True]),
+    "fails_at_the_model_step": Scenario([BROKEN]),
+    "joins_its_thread_at_once": Scenario(joins=[True]),
+    "hands_its_thread_on": Scenario(joins=[True], next_writer="other"),
+    # Turn 2 is the one that is told that it is not this task's turn yet, and begins to wait.
+    "waits_for_its_thread_and_is_woken": Scenario(joins=[False, True], timers=NONE, raised_after={2: TURN}),
+    "waits_for_its_thread_and_wakes_by_itself": Scenario(joins=[False, False, True]),
+    "is_woken_before_it_waits": Scenario(joins=[False, True], raised_in={JOIN_THREAD: TURN}),
+    "is_cancelled_while_it_waits_for_its_thread": Scenario(joins=[False], timers=NONE, raised_after={2: CANCEL}),
+    "reaches_the_time_limit_while_it_waits_for_its_thread": Scenario(joins=[False], deadline=PAST, timers=NONE),
+    "waits_for_its_thread_longer_than_a_generation": Scenario(joins=[*[False] * 12, True]),
+    "cannot_join_its_thread": Scenario(joins=[BROKEN]),
+}
+
+
+def play(scenario: Scenario) -> Played:
+    """Run a scenario from start to end."""
+    thread = "thread" if scenario.joins else None
+    run = Run("tenant", INSTANCE, scenario.deadline, scenario.max_steps, thread=thread)
+    return recording.play(agent_task, AGENT_TASK, run.to_dict(), Activities(scenario).run, scenario)
+
+
+class Activities:
+    """Stands in for every activity of a task, and reports what the scenario says."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._outcomes = list(scenario.outcomes)
+        self._joins = list(scenario.joins)
+        self._next_writer = scenario.next_writer
+
+    def run(self, name: str, reference: Json) -> Json:
+        if name == MODEL_STEP:
+            assert StepRef.from_dict(reference)
+            return _next(self._outcomes).to_dict()
+        if name == JOIN_THREAD:
+            assert StepRef.from_dict(reference).thread == "thread"
+            return {"joined": _next(self._joins)}
+        if name == FINISH_TASK:
+            closing = Closing.from_dict(reference)
+            output: Json = {"reason": closing.reason, "detail": closing.detail}
+            return output | {"next_writer": self._next_writer} if self._next_writer else output
+        assert CallRef.from_dict(reference)
+        if name == tool_activity("bad"):
+            raise BROKEN
+        return {"state": "committed"}
+
+
+def _next[T](reports: list[T | Fault]) -> T:
+    report = reports.pop(0) if len(reports) > 1 else reports[0]
+    if isinstance(report, Fault):
+        raise report
+    return report

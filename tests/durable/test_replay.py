@@ -1,0 +1,130 @@
+"""Recorded histories, replayed: the orchestrator must decide again what it decided when they were recorded."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import azure.durable_functions as df
+import durabletask.internal.orchestrator_service_pb2 as pb
+import pytest
+
+import orchestrators
+from orchestrators import agent_task, ingest_documents
+from perdure.domain import next_step
+from perdure.domain.names import AGENT_TASK, INGEST_DOCUMENTS
+from perdure.domain.next_step import CallTools, Wait, decide
+from tests.durable import agent_recording, ingestion_recording
+from tests.durable.recording import HISTORIES, INSTANCE, Json, Turn, actions_of, load, take_turn
+
+ORCHESTRATORS = {AGENT_TASK: agent_task.agent_task, INGEST_DOCUMENTS: ingest_documents.ingest_documents}
+RECORDED = sorted(path.stem for path in HISTORIES.glob("*.json"))
+
+
+def started(turn: Turn) -> pb.ExecutionStartedEvent:
+    """The event that every history begins with: it names the orchestrator."""
+    return next(event.executionStarted for event in (*turn.past, *turn.new) if event.HasField("executionStarted"))
+
+
+def replay(turn: Turn) -> list[Json]:
+    request = pb.OrchestratorRequest(instanceId=INSTANCE, pastEvents=turn.past, newEvents=turn.new)
+    return actions_of(take_turn(ORCHESTRATORS[started(turn).name], request))
+
+
+def differences(name: str) -> list[str]:
+    """The turns of a recording that are not decided again as they were."""
+    return [
+        f"generation {g}, turn {t}"
+        for g, generation in enumerate(load(name), 1)
+        for t, turn in enumerate(generation, 1)
+        if replay(turn) != turn.actions
+    ]
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_every_turn_of_every_generation_is_decided_again_as_it_was(name: str) -> None:
+    for generation in load(name):
+        for turn in generation:
+            assert replay(turn) == turn.actions
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_recording_goes_from_the_start_of_a_task_to_its_end(name: str) -> None:
+    generations = load(name)
+    assert [generation[0].past for generation in generations] == [[]] * len(generations)
+    ends = [generation[-1].actions[-1]["completeOrchestration"]["orchestrationStatus"] for generation in generations]
+    assert ends == ["ORCHESTRATION_STATUS_CONTINUED_AS_NEW"] * (len(ends) - 1) + ["ORCHESTRATION_STATUS_COMPLETED"]
+
+
+def test_there_is_a_recording_of_every_scenario() -> None:
+    # As lists: two scenarios of one name would be one recording.
+    assert sorted([*agent_recording.SCENARIOS, *ingestion_recording.SCENARIOS]) == RECORDED
+
+
+def test_every_orchestrator_is_recorded() -> None:
+    modules = {path.stem for path in Path(orchestrators.__file__).parent.glob("*.py")} - {"__init__"}
+    assert {started(first).name for name in RECORDED for [first, *_] in load(name)} == modules
+
+
+# The guard itself: each of these changes would break tasks in flight, and a recording must say so.
+
+
+def _retrying(**change: Any) -> df.RetryPolicy:
+    policy = {
+        "first_retry_interval": timedelta(seconds=1), "max_number_of_attempts": 8,
+        "backoff_coefficient": 2.0, "max_retry_interval": timedelta(seconds=30),
+    }  # fmt: skip
+    return df.RetryPolicy(**policy | change)
+
+
+def _waiting_longer(*args: Any) -> Any:
+    decision = decide(*args)
+    return Wait(decision.seconds * 9) if isinstance(decision, Wait) else decision
+
+
+def _calling_backwards(*args: Any) -> Any:
+    decision = decide(*args)
+    return CallTools(decision.calls[::-1]) if isinstance(decision, CallTools) else decision
+
+
+@pytest.mark.parametrize(
+    ("recording", "target", "name", "changed"),
+    [
+        ("continues_as_new", agent_task, "GENERATION", 7),
+        ("continues_as_new", agent_task, "GENERATION", 11),
+        ("waits_for_its_thread_longer_than_a_generation", agent_task, "GENERATION", 11),
+        ("waits_for_its_thread_and_wakes_by_itself", agent_task, "PATIENCE", timedelta(seconds=31)),
+        ("waits_for_the_model", agent_task, "decide", _waiting_longer),
+        ("gives_up_on_the_model", next_step, "MAX_FAILURES", 5),
+        ("gives_up_on_the_model", next_step, "FIRST_DELAY", 2.0),
+        ("answers_after_tools", agent_task, "decide", _calling_backwards),
+        ("answers_after_tools", agent_task, "RETRY", _retrying(max_number_of_attempts=7)),
+        ("answers_after_tools", agent_task, "RETRY", _retrying(max_number_of_attempts=9)),
+        ("answers_after_tools", agent_task, "RETRY", _retrying(first_retry_interval=timedelta(seconds=2))),
+        ("fails_at_the_model_step", agent_task, "RETRY", _retrying(backoff_coefficient=3.0)),
+        ("cannot_join_its_thread", agent_task, "RETRY", _retrying(max_retry_interval=timedelta(seconds=20))),
+        ("waits_for_its_thread_and_is_woken", agent_task, "TURN", "other"),
+        ("hands_its_thread_on", agent_task, "TURN", "other"),
+        ("is_cancelled_during_a_tool", agent_task, "CANCEL", "other"),
+        ("ingests_several_side_by_side", ingest_documents, "WIDTH", 7),
+        ("ingests_several_side_by_side", ingest_documents, "WIDTH", 9),
+        ("ingestion_continues_as_new", ingest_documents, "GENERATION", 24),
+        ("ingestion_continues_as_new", ingest_documents, "GENERATION", 26),
+        ("ingestion_gives_up", ingest_documents, "RETRY", _retrying(max_number_of_attempts=7)),
+        ("ingestion_gives_up", ingest_documents, "RETRY", _retrying(max_number_of_attempts=9)),
+        ("ingestion_gives_up", ingest_documents, "RETRY", _retrying(max_retry_interval=timedelta(seconds=20))),
+        ("ingests_after_a_fault", ingest_documents, "RETRY", _retrying(first_retry_interval=timedelta(seconds=2))),
+        ("ingests_after_a_fault", ingest_documents, "RETRY", _retrying(backoff_coefficient=3.0)),
+    ],
+)
+def test_a_changed_decision_is_noticed(recording: str, target: Any, name: str, changed: Any) -> None:
+    assert not differences(recording)
+    with mock.patch.object(target, name, changed):
+        assert differences(recording)
+
+
+def test_a_changed_start_is_noticed() -> None:
+    [[first, *_], *_] = load("answers_at_once")
+    start = started(first)
+    start.input.value = start.input.value.replace('"step": 1', '"step": 2')
+    assert replay(first) != first.actions

@@ -1,0 +1,130 @@
+"""Tools that misbehave, each in a way of its own. Tests copy this file into an app's `activities/tools/`."""
+
+import asyncio
+import time
+import uuid
+from pathlib import Path
+
+from perdure.tools import ToolContext, ToolError, ToolUnavailable, tool
+
+
+@tool(idempotent=True)
+def echo(text: str) -> str:
+    """Give a text back.
+
+    Args:
+        text: The text.
+    """
+    return text
+
+
+@tool(idempotent=True)
+async def nap(seconds: float) -> str:
+    """Sleep for a while.
+
+    Args:
+        seconds: How long.
+    """
+    await asyncio.sleep(seconds)
+    return f"slept {seconds} s"
+
+
+@tool
+def explode(message: str) -> str:
+    """Fail in a way nobody foresaw.
+
+    Args:
+        message: What to say.
+    """
+    raise RuntimeError(message)
+
+
+@tool
+def refuse(message: str) -> str:
+    """Fail with a reason for the model.
+
+    Args:
+        message: The reason.
+    """
+    raise ToolError(message)
+
+
+@tool(timeout=0.3)
+async def hang_async() -> str:
+    """Never answer, politely."""
+    await asyncio.sleep(3600)
+    return "never"
+
+
+@tool(timeout=0.3)
+def hang_in_thread() -> str:
+    """Never answer, and hold a thread."""
+    time.sleep(30)
+    return "too late"
+
+
+@tool(max_result_bytes=1000)
+def flood() -> str:
+    """Answer far too much."""
+    return "x" * 100_000
+
+
+@tool(idempotent=True)
+def flaky(counter: str) -> str:
+    """Be unavailable twice, then answer.
+
+    Args:
+        counter: A file to count attempts in.
+    """
+    attempts = _count(counter)
+    if attempts < 3:
+        raise ToolUnavailable("not yet")
+    return f"answered at attempt {attempts}"
+
+
+@tool
+def send_once(counter: str, context: ToolContext) -> str:
+    """Do something that must not be done twice, then fail to say so.
+
+    Args:
+        counter: A file to count effects in.
+    """
+    _count(counter)
+    raise ToolUnavailable("the confirmation was lost")
+
+
+@tool
+async def slow_effect(folder: str) -> str:
+    """Leave a file behind, slowly.
+
+    Args:
+        folder: Where.
+    """
+    (Path(folder) / uuid.uuid4().hex).touch()
+    await asyncio.sleep(0.5)
+    return "done"
+
+
+@tool(max_result_bytes=1024 * 1024)
+def huge() -> str:
+    """Answer as much as is allowed, in characters that double when they are stored."""
+    return chr(1) * (1024 * 1024)
+
+
+@tool(idempotent=True)
+def gone() -> str:
+    """Be unavailable for ever, and tell a secret about it."""
+    raise ToolUnavailable("the secret is 0xC0FFEE " + "x" * 10_000)
+
+
+@tool(approval="always")
+def dangerous() -> str:
+    """Do what needs a person's approval."""
+    return "done without asking"
+
+
+def _count(file: str) -> int:
+    path = Path(file)
+    count = int(path.read_text() or 0) + 1 if path.exists() else 1
+    path.write_text(str(count))
+    return count

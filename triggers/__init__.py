@@ -1,0 +1,1 @@
+"""HTTP and timer triggers: read the request, make one call, answer."""

@@ -1,0 +1,32 @@
+"""A task as server-sent events."""
+
+import azure.durable_functions as df
+import azure.functions as func
+from azurefunctions.extensions.http.fastapi import Request, Response, StreamingResponse
+
+from perdure.api.endpoint import caller, endpoint
+from perdure.api.events import stream
+from perdure.api.problems import Malformed
+from perdure.api.tasks import own_task
+from perdure.bootstrap import services
+from triggers.settling import settled
+
+bp = df.Blueprint(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+
+@bp.route(route="agent/task/{task_id}/events", methods=["GET"])
+@bp.durable_client_input(client_name="client")
+@endpoint("task:read")
+async def follow_task(req: Request, client: df.DurableFunctionsClient) -> Response:
+    tasks = services().tasks
+    task = await settled(client, await own_task(services(), caller(req), req.path_params["task_id"]))
+    cursor = req.headers.get("Last-Event-ID")
+    try:
+        news = await tasks.changes(task.tenant, task.id, cursor, limit=1)
+    except ValueError as error:
+        raise Malformed(f"Last-Event-ID {cursor!r} is not the id of an event of this stream.") from error
+    if task.reason is not None and not news:
+        # Told 204, a browser's EventSource stops reconnecting.
+        return Response(status_code=204)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(stream(tasks, task, cursor), media_type="text/event-stream", headers=headers)
