@@ -7,11 +7,11 @@ import os
 import shlex
 import sys
 
-from perdure.api.endpoint import SCOPES
 from perdure.bootstrap import open_documents
 from perdure.documents.port import DocumentError
+from perdure.domain.principal import SCOPES, Principal
 from perdure.settings import ROOT, Settings, SettingsError
-from perdure.stores.keys import KeyStore, Principal
+from perdure.stores.keys import KeyStore
 
 LOCAL_SETTINGS = ROOT / "local.settings.json"
 QUERY = (

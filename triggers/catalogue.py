@@ -2,55 +2,45 @@
 
 import azure.durable_functions as df
 import azure.functions as func
-from azurefunctions.extensions.http.fastapi import JSONResponse, Request, Response
+from azurefunctions.extensions.http.fastapi import Request, Response
 
 from perdure.api.endpoint import endpoint
+from perdure.api.responses import json_response
+from perdure.api.routes import HEALTH, LIST_AGENTS, LIST_TOOLS
+from perdure.api.schemas.catalogue import AgentsView, AgentView, Health, ToolsView, ToolView
 from perdure.bootstrap import services
 
 bp = df.Blueprint(http_auth_level=func.AuthLevel.ANONYMOUS)
 
 
-@bp.route(route="agents", methods=["GET"])
-@endpoint("task:read")
+@bp.route(**LIST_AGENTS.binding)
+@endpoint(LIST_AGENTS)
 async def list_agents(req: Request) -> Response:
     app = services()
     agents = [
-        {
-            "name": agent.name,
-            "default": agent.name == app.agents.default,
-            "description": agent.description,
-            "model": agent.model or app.settings.model,
-            "tools": list(agent.tools),
-            "limits": agent.limits.model_dump(),
-        }
+        AgentView(
+            name=agent.name,
+            default=agent.name == app.agents.default,
+            description=agent.description,
+            model=agent.model or app.settings.model,
+            tools=list(agent.tools),
+            limits=agent.limits,
+        )
         for agent in app.agents.by_name.values()
     ]
-    return JSONResponse({"agents": agents})
+    return json_response(AgentsView(agents=agents))
 
 
-@bp.route(route="tools", methods=["GET"])
-@endpoint("task:read")
+@bp.route(**LIST_TOOLS.binding)
+@endpoint(LIST_TOOLS)
 async def list_tools(req: Request) -> Response:
-    tools = [
-        {
-            "name": tool.name,
-            "description": tool.description,
-            "parameters": tool.parameters,
-            "idempotent": tool.idempotent,
-            "approval": tool.approval,
-            "timeout": tool.timeout,
-            "max_result_bytes": tool.max_result_bytes,
-            "cache_ttl": tool.cache_ttl,
-        }
-        for tool in services().tools
-    ]
-    return JSONResponse({"tools": tools})
+    return json_response(ToolsView(tools=[ToolView.of(tool) for tool in services().tools]))
 
 
-@bp.route(route="health", methods=["GET"])
-@endpoint(None)
+@bp.route(**HEALTH.binding)
+@endpoint(HEALTH)
 async def health(req: Request) -> Response:
     """Answer 200 when the store answers and fits the settings. Open to everybody, so it tells nothing else."""
     await services().keys.any_exists()
     await services().ingestion.check()
-    return JSONResponse({"status": "ok"})
+    return json_response(Health(status="ok"))

@@ -1,18 +1,30 @@
 """Documents that a user's agents may search: load, list, search and remove them."""
 
 import logging
-from dataclasses import asdict
 
 import azure.durable_functions as df
 import azure.functions as func
-from azurefunctions.extensions.http.fastapi import JSONResponse, Request, Response
+from azurefunctions.extensions.http.fastapi import Request, Response
 from grpc import RpcError
 
-from perdure.api.bodies import MAX_LOAD_BYTES, query_number, read_json
+from perdure.api.bodies import MAX_LOAD_BYTES, read_json, read_query
 from perdure.api.documents import prepare_load, stage
 from perdure.api.endpoint import caller, endpoint
 from perdure.api.problems import NotFound, Unavailable
-from perdure.api.schemas import DocumentView, LoadRequest, SearchRequest
+from perdure.api.responses import json_response
+from perdure.api.routes import LIST_DOCUMENTS, LOAD_DOCUMENTS, REMOVE_DOCUMENT, SEARCH_MEMORY
+from perdure.api.schemas.memory import (
+    DocumentListQuery,
+    DocumentName,
+    DocumentPageView,
+    DocumentView,
+    FoundPassages,
+    LoadedDocuments,
+    LoadRequest,
+    PassageView,
+    SearchRequest,
+    StartedIngestion,
+)
 from perdure.bootstrap import services
 from perdure.domain.names import INGEST_DOCUMENTS
 
@@ -22,16 +34,15 @@ bp = df.Blueprint(http_auth_level=func.AuthLevel.ANONYMOUS)
 logger = logging.getLogger(__name__)
 
 
-@bp.route(route="memory/documents", methods=["POST"])
+@bp.route(**LOAD_DOCUMENTS.binding)
 @bp.durable_client_input(client_name="client")
-@endpoint("memory:write")
+@endpoint(LOAD_DOCUMENTS)
 async def load_documents(req: Request, client: df.DurableFunctionsClient) -> Response:
     app = services()
     load = await prepare_load(app, caller(req), await read_json(req, LoadRequest, MAX_LOAD_BYTES))
-    answer = {"ingestion_id": load.id, "documents": [{"id": id, "title": d.title} for id, d in load.documents.items()]}
     if load.is_done:
-        documents = [DocumentView.of(load.published[id]).model_dump(mode="json") for id in load.documents]
-        return JSONResponse({**answer, "status": "completed", "documents": documents})
+        there = [DocumentView.of(load.published[id]) for id in load.documents]
+        return json_response(LoadedDocuments(ingestion_id=load.id, status="completed", documents=there))
     try:
         if not await _is_running(client, load.id):
             await stage(app, load)
@@ -41,22 +52,22 @@ async def load_documents(req: Request, client: df.DurableFunctionsClient) -> Res
         raise Unavailable("The task hub does not answer, so nothing was loaded. Try again.") from error
     urls = client.create_http_management_payload(None, load.id)
     headers = {"Location": urls["statusQueryGetUri"], "Retry-After": "1"}
-    return JSONResponse({**answer, "status": "processing", **urls}, 202, headers)
+    names = [DocumentName(id=id, title=document.title) for id, document in load.documents.items()]
+    started = StartedIngestion(ingestion_id=load.id, status="processing", documents=names, **urls)
+    return json_response(started, 202, headers)
 
 
-@bp.route(route="memory/documents", methods=["GET"])
-@endpoint("task:read")
+@bp.route(**LIST_DOCUMENTS.binding)
+@endpoint(LIST_DOCUMENTS)
 async def list_documents(req: Request) -> Response:
-    who, limit = caller(req), query_number(req, "limit", default=100, highest=1000)
-    page = await services().memories.page(
-        who.tenant, who.user, limit=limit, continuation=req.query_params.get("continuation")
-    )
-    documents = [DocumentView.of(document).model_dump(mode="json") for document in page.documents]
-    return JSONResponse({"documents": documents, "continuation": page.continuation})
+    who, wanted = caller(req), read_query(req, DocumentListQuery)
+    page = await services().memories.page(who.tenant, who.user, limit=wanted.limit, continuation=wanted.continuation)
+    documents = [DocumentView.of(document) for document in page.documents]
+    return json_response(DocumentPageView(documents=documents, continuation=page.continuation))
 
 
-@bp.route(route="memory/documents/{document_id}", methods=["DELETE"])
-@endpoint("memory:write")
+@bp.route(**REMOVE_DOCUMENT.binding)
+@endpoint(REMOVE_DOCUMENT)
 async def remove_document(req: Request) -> Response:
     who, document_id = caller(req), req.path_params["document_id"]
     if not await services().memories.remove(who.tenant, who.user, document_id):
@@ -64,12 +75,12 @@ async def remove_document(req: Request) -> Response:
     return Response(status_code=204)
 
 
-@bp.route(route="memory/search", methods=["POST"])
-@endpoint("task:read")
+@bp.route(**SEARCH_MEMORY.binding)
+@endpoint(SEARCH_MEMORY)
 async def search_memory(req: Request) -> Response:
     who, wanted = caller(req), await read_json(req, SearchRequest)
     passages = await services().memories.search(who.tenant, who.user, wanted.query, wanted.limit)
-    return JSONResponse({"passages": [asdict(passage) for passage in passages]})
+    return json_response(FoundPassages(passages=[PassageView.of(passage) for passage in passages]))
 
 
 async def _is_running(client: df.DurableFunctionsClient, ingestion: str) -> bool:

@@ -7,6 +7,7 @@ from azurefunctions.extensions.http.fastapi import Request, Response, StreamingR
 from perdure.api.endpoint import caller, endpoint
 from perdure.api.events import stream
 from perdure.api.problems import Malformed
+from perdure.api.routes import FOLLOW_TASK
 from perdure.api.tasks import own_task
 from perdure.bootstrap import services
 from triggers.settling import settled
@@ -14,9 +15,9 @@ from triggers.settling import settled
 bp = df.Blueprint(http_auth_level=func.AuthLevel.ANONYMOUS)
 
 
-@bp.route(route="agent/task/{task_id}/events", methods=["GET"])
+@bp.route(**FOLLOW_TASK.binding)
 @bp.durable_client_input(client_name="client")
-@endpoint("task:read")
+@endpoint(FOLLOW_TASK)
 async def follow_task(req: Request, client: df.DurableFunctionsClient) -> Response:
     tasks = services().tasks
     task = await settled(client, await own_task(services(), caller(req), req.path_params["task_id"]))

@@ -5,13 +5,15 @@ import logging
 
 import azure.durable_functions as df
 import azure.functions as func
-from azurefunctions.extensions.http.fastapi import JSONResponse, Request, Response
+from azurefunctions.extensions.http.fastapi import Request, Response
 from grpc import RpcError
 
-from perdure.api.bodies import query_number, read_json
+from perdure.api.bodies import read_json, read_query
 from perdure.api.endpoint import caller, endpoint
 from perdure.api.problems import Conflict, Unavailable
-from perdure.api.schemas import TaskRequest, TaskSummary, TaskView
+from perdure.api.responses import json_response
+from perdure.api.routes import CANCEL_TASK, GET_TASK, LIST_TASKS, START_TASK
+from perdure.api.schemas.tasks import StartedTask, TaskListQuery, TaskPageView, TaskRequest, TaskSummary, TaskView
 from perdure.api.tasks import end, first_run, own_task, submit
 from perdure.bootstrap import services
 from perdure.domain.names import AGENT_TASK, CANCEL
@@ -22,9 +24,9 @@ bp = df.Blueprint(http_auth_level=func.AuthLevel.ANONYMOUS)
 logger = logging.getLogger(__name__)
 
 
-@bp.route(route="agent/task", methods=["POST"])
+@bp.route(**START_TASK.binding)
 @bp.durable_client_input(client_name="client")
-@endpoint("task:run")
+@endpoint(START_TASK)
 async def start_task(req: Request, client: df.DurableFunctionsClient) -> Response:
     app = services()
     task = await submit(app, caller(req), await read_json(req, TaskRequest))
@@ -36,38 +38,35 @@ async def start_task(req: Request, client: df.DurableFunctionsClient) -> Respons
         raise Unavailable("The task hub does not answer, so the task was not started. Try again.") from error
     urls = client.create_http_management_payload(None, task.id)
     headers = {"Location": urls["statusQueryGetUri"], "Retry-After": "1"}
-    return JSONResponse({"task_id": task.id, "status": task.status, **urls}, 202, headers)
+    return json_response(StartedTask(task_id=task.id, status="processing", **urls), 202, headers)
 
 
-@bp.route(route="agent/task/{task_id}", methods=["GET"])
+@bp.route(**GET_TASK.binding)
 @bp.durable_client_input(client_name="client")
-@endpoint("task:read")
+@endpoint(GET_TASK)
 async def get_task(req: Request, client: df.DurableFunctionsClient) -> Response:
     app = services()
     task = await own_task(app, caller(req), req.path_params["task_id"])
     await settled(client, task)
     record = await app.tasks.record(task.tenant, task.id)
-    view = TaskView.of_record(record).model_dump(mode="json")
-    return JSONResponse(view) if record.task.reason else JSONResponse(view, 202, {"Retry-After": "1"})
+    view = TaskView.of_record(record)
+    return json_response(view) if record.task.reason else json_response(view, 202, {"Retry-After": "1"})
 
 
-@bp.route(route="agent/task", methods=["GET"])
+@bp.route(**LIST_TASKS.binding)
 @bp.durable_client_input(client_name="client")
-@endpoint("task:read")
+@endpoint(LIST_TASKS)
 async def list_tasks(req: Request, client: df.DurableFunctionsClient) -> Response:
     who = caller(req)
-    limit = query_number(req, "limit", default=20, highest=100)
-    page = await services().tasks.page(
-        who.tenant, who.user, limit=limit, continuation=req.query_params.get("continuation")
-    )
+    wanted = read_query(req, TaskListQuery)
+    page = await services().tasks.page(who.tenant, who.user, limit=wanted.limit, continuation=wanted.continuation)
     tasks = await asyncio.gather(*(settled(client, task) for task in page.tasks))
-    views = [TaskSummary.of(task).model_dump(mode="json") for task in tasks]
-    return JSONResponse({"tasks": views, "continuation": page.continuation})
+    return json_response(TaskPageView(tasks=[TaskSummary.of(task) for task in tasks], continuation=page.continuation))
 
 
-@bp.route(route="agent/task/{task_id}/cancel", methods=["POST"])
+@bp.route(**CANCEL_TASK.binding)
 @bp.durable_client_input(client_name="client")
-@endpoint("task:run")
+@endpoint(CANCEL_TASK)
 async def cancel_task(req: Request, client: df.DurableFunctionsClient) -> Response:
     app = services()
     task = await own_task(app, caller(req), req.path_params["task_id"])
@@ -80,4 +79,4 @@ async def cancel_task(req: Request, client: df.DurableFunctionsClient) -> Respon
         await client.raise_orchestration_event(task.id, CANCEL)
     except RpcError as error:
         logger.warning("Task %s was cancelled, but its orchestration was not told: %s", task.id, error)
-    return JSONResponse(TaskSummary.of(task).model_dump(mode="json"))
+    return json_response(TaskSummary.of(task))

@@ -2,25 +2,24 @@
 
 import azure.durable_functions as df
 import azure.functions as func
-from azurefunctions.extensions.http.fastapi import JSONResponse, Request, Response
+from azurefunctions.extensions.http.fastapi import Request, Response
 
-from perdure.api.bodies import query_number
+from perdure.api.bodies import read_query
 from perdure.api.endpoint import caller, endpoint
-from perdure.api.schemas import ThreadView
+from perdure.api.responses import json_response
+from perdure.api.routes import GET_THREAD
+from perdure.api.schemas.threads import ThreadQuery, ThreadView
 from perdure.api.threads import own_thread
 from perdure.bootstrap import services
-
-MAX_LIMIT = 200
 
 bp = df.Blueprint(http_auth_level=func.AuthLevel.ANONYMOUS)
 
 
-@bp.route(route="agent/threads/{thread_id}", methods=["GET"])
-@endpoint("task:read")
+@bp.route(**GET_THREAD.binding)
+@endpoint(GET_THREAD)
 async def get_thread(req: Request) -> Response:
     app = services()
-    limit = query_number(req, "limit", default=50, highest=MAX_LIMIT)
-    start = query_number(req, "continuation", default=0, highest=999_999_999)
+    wanted = read_query(req, ThreadQuery)
     thread = await own_thread(app, caller(req), req.path_params["thread_id"])
-    messages = await app.threads.messages(thread, start, limit)
-    return JSONResponse(ThreadView.of(thread, messages).model_dump(mode="json"))
+    messages = await app.threads.messages(thread, wanted.continuation, wanted.limit)
+    return json_response(ThreadView.of(thread, messages))

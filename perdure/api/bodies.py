@@ -1,4 +1,4 @@
-"""From the bytes of a request to a checked model of it."""
+"""From a request to a checked model of what it says."""
 
 import json
 from typing import Any, NoReturn
@@ -33,15 +33,13 @@ async def read_json[M: BaseModel](request: Request, model: type[M], limit: int =
         raise Invalid([_problem(problem) for problem in error.errors()[:MAX_ERRORS]]) from error
 
 
-def query_number(request: Request, name: str, default: int, highest: int) -> int:
-    """Read a whole number from 1 to `highest` from the query string. Raises Invalid."""
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= highest):
-        problem = {"pointer": f"?{name}", "detail": f"is {text[:40]!r}; a whole number from 1 to {highest} is right"}
-        raise Invalid([problem])
-    return int(text)
+def read_query[M: BaseModel](request: Request, model: type[M]) -> M:
+    """Check the query string. What the model does not know is passed over. Raises Invalid."""
+    try:
+        return model.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        problems = error.errors()[:MAX_ERRORS]
+        raise Invalid([{"pointer": f"?{one['loc'][0]}", "detail": one["msg"]} for one in problems]) from error
 
 
 async def _read(request: Request, limit: int) -> bytes:

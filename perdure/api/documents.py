@@ -6,10 +6,10 @@ import json
 from dataclasses import dataclass
 
 from perdure.api.problems import Conflict
-from perdure.api.schemas import DocumentRequest, LoadRequest
+from perdure.api.schemas.memory import DocumentRequest, LoadRequest
 from perdure.bootstrap import Services
 from perdure.domain.ingestion import Ingestion
-from perdure.stores.keys import Principal
+from perdure.domain.principal import Principal
 from perdure.stores.memory_documents import LoadedDocument, document_id
 
 

@@ -9,29 +9,27 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from perdure.api.problems import Forbidden, InternalError, Problem, Unauthorized, Unavailable
+from perdure.api.routes import Route
 from perdure.bootstrap import services
 from perdure.documents.port import DocumentError, StoreUnavailable
+from perdure.domain.principal import Principal, Scope
 from perdure.models.port import ModelUnavailable
 from perdure.stores.embedding_space import EmbeddingsMismatch
-from perdure.stores.keys import Principal
 
 type Handler[**P] = Callable[Concatenate[Request, P], Awaitable[Response]]
-
-SCOPES = ("task:run", "task:read", "memory:write", "admin")
-"""What a key may be good for; `admin` includes the others."""
 
 logger = logging.getLogger(__name__)
 
 
-def endpoint[**P](scope: str | None) -> Callable[[Handler[P]], Handler[P]]:
-    """Let a handler run only for a caller with a scope (anybody, for None) and answer errors as problem documents."""
+def endpoint[**P](route: Route) -> Callable[[Handler[P]], Handler[P]]:
+    """Let a handler run only for a caller with the route's scope, and answer errors as problem documents."""
 
     def wrap(handler: Handler[P]) -> Handler[P]:
         @functools.wraps(handler)
         async def guarded(req: Request, *args: P.args, **kwargs: P.kwargs) -> Response:
             try:
-                if scope is not None:
-                    req.state.principal = await _identify(req, scope)
+                if route.scope is not None:
+                    req.state.principal = await _identify(req, route.scope)
                 return await handler(req, *args, **kwargs)
             except Problem as problem:
                 return problem.response()
@@ -66,13 +64,13 @@ def caller(request: Request) -> Principal:
     return request.state.principal
 
 
-async def _identify(request: Request, scope: str) -> Principal:
+async def _identify(request: Request, scope: Scope) -> Principal:
     key = request.headers.get("X-API-Key")
     if not key:
         raise Unauthorized("There is no API key; send one in the X-API-Key header.")
     principal = await services().keys.check(key)
     if principal is None:
         raise Unauthorized("The API key in the X-API-Key header is not valid.")
-    if not principal.scopes & {scope, "admin"}:
+    if not principal.may(scope):
         raise Forbidden(f"The API key does not have the scope {scope!r}.")
     return principal

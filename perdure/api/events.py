@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from itertools import zip_longest
 from typing import Any
 
-from perdure.api.schemas import TaskSummary, ToolCallView
+from perdure.api.schemas.tasks import TaskSummary, ToolCallView
 from perdure.domain.task import Task
 from perdure.stores import task_documents as documents
 from perdure.stores.tasks import TaskStore

@@ -5,14 +5,14 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from perdure.api.problems import Invalid, NotFound
-from perdure.api.schemas import TaskRequest
+from perdure.api.schemas.tasks import TaskRequest
 from perdure.api.threads import enter_thread
 from perdure.bootstrap import Services
 from perdure.documents.port import DocumentError, DocumentMissing
+from perdure.domain.principal import Principal
 from perdure.domain.references import Run
 from perdure.domain.task import Reason, Task
 from perdure.domain.thread import leave
-from perdure.stores.keys import Principal
 from perdure.stores.tasks import new_task_id
 
 START_SECONDS = 30

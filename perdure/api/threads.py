@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 from perdure.api.problems import Conflict, NotFound
 from perdure.bootstrap import Services
+from perdure.domain.principal import Principal
 from perdure.domain.thread import Thread, ThreadBusy, enter, enter_or_wait, thread_key
-from perdure.stores.keys import Principal
 
 
 async def own_thread(app: Services, who: Principal, thread_id: str) -> Thread:

@@ -7,25 +7,16 @@ salt and secret is enough: there is nothing to guess, and checking must be cheap
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from perdure.documents.containers import CONTROLS
 from perdure.documents.port import Documents, Partition
+from perdure.domain.principal import Principal
 
 PARTITION: Partition = ("system", "apiKey")
 """Keys of all tenants lie together: the key presented is what tells the tenant."""
 
 PREFIX = "pdk"
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who calls: a user of a tenant, and what the credential presented may do."""
-
-    tenant: str
-    user: str
-    scopes: frozenset[str]
 
 
 class KeyStore:

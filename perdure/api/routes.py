@@ -1,0 +1,96 @@
+"""Every route of the app in one table: the scope it asks for, what it takes and what it answers.
+
+The triggers bind their handlers to these routes, and the OpenAPI document is made from them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from perdure.api.schemas.catalogue import AgentsView, Health, ToolsView
+from perdure.api.schemas.memory import (
+    DocumentListQuery,
+    DocumentPageView,
+    FoundPassages,
+    LoadedDocuments,
+    LoadRequest,
+    SearchRequest,
+    StartedIngestion,
+)
+from perdure.api.schemas.tasks import StartedTask, TaskListQuery, TaskPageView, TaskRequest, TaskSummary, TaskView
+from perdure.api.schemas.threads import ThreadQuery, ThreadView
+from perdure.domain.principal import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route.
+
+    Attributes:
+        path: Below `/api/`, with the names of its parameters in braces.
+        scope: What the caller's credential must be good for; None opens the route to everybody.
+        summary: What it does, in one line.
+        answers: What it says when all is well, by status: a model of the JSON, a media type, or None for no body.
+        takes: The JSON body; None when it reads none.
+        query: The query parameters; None when it reads none.
+        problems: Error statuses of its own, beside those that follow from the rest.
+    """
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+    path: str
+    scope: Scope | None
+    summary: str
+    answers: Mapping[int, type[BaseModel] | str | None]
+    takes: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    problems: tuple[int, ...] = ()
+
+    @property
+    def binding(self) -> dict[str, Any]:
+        """What the Functions route decorator wants to know."""
+        return {"route": self.path, "methods": [self.method]}
+
+
+START_TASK = Route(
+    "POST", "agent/task", "task:run", "Start a task", {202: StartedTask}, takes=TaskRequest, problems=(409,)
+)
+LIST_TASKS = Route("GET", "agent/task", "task:read", "List your tasks", {200: TaskPageView}, query=TaskListQuery)
+GET_TASK = Route("GET", "agent/task/{task_id}", "task:read", "Look at a task", {200: TaskView, 202: TaskView})
+FOLLOW_TASK = Route(
+    "GET",
+    "agent/task/{task_id}/events",
+    "task:read",
+    "Follow a task as server-sent events",
+    {200: "text/event-stream", 204: None},
+    problems=(400,),
+)
+CANCEL_TASK = Route(
+    "POST", "agent/task/{task_id}/cancel", "task:run", "Cancel a task", {200: TaskSummary}, problems=(409,)
+)
+GET_THREAD = Route(
+    "GET", "agent/threads/{thread_id}", "task:read", "Read a conversation", {200: ThreadView}, query=ThreadQuery
+)
+LOAD_DOCUMENTS = Route(
+    "POST",
+    "memory/documents",
+    "memory:write",
+    "Load documents for your agents to search",
+    {200: LoadedDocuments, 202: StartedIngestion},
+    takes=LoadRequest,
+    problems=(409,),
+)
+LIST_DOCUMENTS = Route(
+    "GET", "memory/documents", "task:read", "List your documents", {200: DocumentPageView}, query=DocumentListQuery
+)
+REMOVE_DOCUMENT = Route("DELETE", "memory/documents/{document_id}", "memory:write", "Remove a document", {204: None})
+SEARCH_MEMORY = Route(
+    "POST", "memory/search", "task:read", "Search your documents", {200: FoundPassages}, takes=SearchRequest
+)
+LIST_AGENTS = Route("GET", "agents", "task:read", "List the agents", {200: AgentsView})
+LIST_TOOLS = Route("GET", "tools", "task:read", "List the tools", {200: ToolsView})
+HEALTH = Route("GET", "health", None, "Say whether the app is well", {200: Health})
+
+ROUTES = tuple(value for value in globals().copy().values() if isinstance(value, Route))
+"""All of them, in the order in which they stand above."""

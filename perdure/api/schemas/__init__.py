@@ -1,0 +1,1 @@
+"""What requests say and what responses say, a module a resource."""

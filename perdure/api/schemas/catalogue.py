@@ -1,0 +1,54 @@
+"""What a deployment offers, in responses."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from perdure.agents import LimitsDefinition
+from perdure.tools.tool import Tool
+
+
+class AgentView(BaseModel):
+    """An agent; `default` marks the one that runs when a request names none."""
+
+    name: str
+    default: bool
+    description: str
+    model: str
+    tools: list[str]
+    limits: LimitsDefinition
+
+
+class AgentsView(BaseModel):
+    """The agents a task may name."""
+
+    agents: list[AgentView]
+
+
+class ToolView(BaseModel):
+    """A tool; `parameters` is the JSON Schema of its arguments, `timeout` and `cache_ttl` are seconds."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    idempotent: bool
+    approval: str
+    timeout: float
+    max_result_bytes: int
+    cache_ttl: int | None
+
+    @classmethod
+    def of(cls, tool: Tool) -> "ToolView":
+        return cls(**{name: getattr(tool, name) for name in cls.model_fields})
+
+
+class ToolsView(BaseModel):
+    """The tools agents may use."""
+
+    tools: list[ToolView]
+
+
+class Health(BaseModel):
+    """The store answers and fits the settings."""
+
+    status: Literal["ok"]

@@ -1,0 +1,153 @@
+"""Documents in requests and responses."""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from perdure.api.schemas.tasks import ManagementUrls
+from perdure.stores.memory_documents import LoadedDocument
+from perdure.tools.tool import Passage
+
+MAX_TEXT_BYTES = 5 * 1024 * 1024
+"""Largest document, in UTF-8."""
+
+MAX_DOCUMENTS = 100
+"""Most documents of one request."""
+
+
+def _fits(text: str) -> str:
+    if (size := len(text.encode())) > MAX_TEXT_BYTES:
+        raise PydanticCustomError(
+            "text_too_long",
+            "has {size} bytes in UTF-8; a document may have {limit}. Split it.",
+            {"size": size, "limit": MAX_TEXT_BYTES},
+        )
+    return text
+
+
+type Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+type DocumentText = Annotated[str, StringConstraints(min_length=1, pattern=r"\S"), AfterValidator(_fits)]
+
+
+class DocumentRequest(BaseModel):
+    """A document to be searched by the caller's agents, as text or Markdown of at most 5 MB."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: Title
+    text: DocumentText
+
+
+class LoadRequest(BaseModel):
+    """One document, or a batch of them in `documents`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: Title | None = None
+    text: DocumentText | None = None
+    documents: Annotated[list[DocumentRequest], Field(min_length=1, max_length=MAX_DOCUMENTS)] | None = None
+
+    @model_validator(mode="after")
+    def _is_one_or_several(self) -> Self:
+        given = {name for name in ("title", "text", "documents") if getattr(self, name) is not None}
+        if given not in ({"title", "text"}, {"documents"}):
+            raise PydanticCustomError("load", "give title and text of one document, or a list of them in documents")
+        return self
+
+    @property
+    def all(self) -> list[DocumentRequest]:
+        """The documents, whichever way they were given."""
+        if self.documents is not None:
+            return self.documents
+        assert self.title is not None
+        assert self.text is not None
+        return [DocumentRequest(title=self.title, text=self.text)]
+
+
+class SearchRequest(BaseModel):
+    """A search in the caller's documents."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+    limit: Annotated[int, Field(ge=1, le=50, strict=True)] = 5
+
+
+class DocumentListQuery(BaseModel):
+    """Which of the caller's documents are listed.
+
+    Attributes:
+        limit: How many at most.
+        continuation: What the page before gave, to read on from there.
+    """
+
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    continuation: str | None = None
+
+
+class DocumentView(BaseModel):
+    """A loaded document; `passages` is how many it was cut into."""
+
+    id: str
+    title: str
+    passages: int
+    created_at: datetime
+
+    @classmethod
+    def of(cls, document: LoadedDocument) -> "DocumentView":
+        return cls(**asdict(document))
+
+
+class DocumentPageView(BaseModel):
+    """Some of the caller's documents by id. `continuation` asks for the next ones; null when there are none."""
+
+    documents: list[DocumentView]
+    continuation: str | None
+
+
+class DocumentName(BaseModel):
+    """A document that is being loaded."""
+
+    id: str
+    title: str
+
+
+class StartedIngestion(ManagementUrls):
+    """Documents that were taken on; the status URL tells how far they are."""
+
+    ingestion_id: str
+    status: Literal["processing"]
+    documents: list[DocumentName]
+
+
+class LoadedDocuments(BaseModel):
+    """Documents that were there already."""
+
+    ingestion_id: str
+    status: Literal["completed"]
+    documents: list[DocumentView]
+
+
+class PassageView(BaseModel):
+    """A passage that answers a search; `start` and `end` are offsets in the document, `score` is higher when nearer."""
+
+    document: str
+    heading: str
+    text: str
+    start: int
+    end: int
+    score: float
+    document_id: str
+
+    @classmethod
+    def of(cls, passage: Passage) -> "PassageView":
+        return cls(**asdict(passage))
+
+
+class FoundPassages(BaseModel):
+    """What a search found, best first."""
+
+    passages: list[PassageView]

@@ -1,0 +1,165 @@
+"""Tasks in requests and responses."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+from perdure.domain.task import LedgerEntry, Task, TaskRecord
+
+type Query = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100_000)]
+
+CONTENT = 4096
+"""Most characters of one tool result in a response. A task may have thousands of calls."""
+
+
+class TaskRequest(BaseModel):
+    """A query for an agent.
+
+    Attributes:
+        query: What is asked, 1 to 100,000 characters.
+        context: Anything the agent should know besides, as a JSON object.
+        agent: Name of the agent; the default one when absent.
+        thread_id: The conversation to continue, or to start; its name is the caller's choice.
+        if_busy: When another task writes that conversation: `reject` the request (409) or `queue` the task.
+        metadata: Kept with the task and given back unread.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: Query
+    context: dict[str, JsonValue] | None = None
+    agent: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
+    thread_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")] | None = None
+    if_busy: Literal["reject", "queue"] = "reject"
+    metadata: Annotated[dict[str, Annotated[str, StringConstraints(max_length=512)]], Field(max_length=16)] = {}
+
+
+class TaskListQuery(BaseModel):
+    """Which of the caller's tasks are listed.
+
+    Attributes:
+        limit: How many at most.
+        continuation: What the page before gave, to read on from there.
+    """
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    continuation: str | None = None
+
+
+class ManagementUrls(BaseModel):
+    """Where a durable operation is looked at and managed, as every Durable Functions app answers it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    statusQueryGetUri: str  # noqa: N815 - Durable Functions spells it so.
+    sendEventPostUri: str  # noqa: N815 - as above.
+    terminatePostUri: str  # noqa: N815 - as above.
+
+
+class StartedTask(ManagementUrls):
+    """A task that was taken on."""
+
+    task_id: str
+    status: Literal["processing"]
+
+
+class ToolCallView(BaseModel):
+    """One tool call; `result` is what the model was told, cut to 4,096 characters."""
+
+    tool: str
+    input: str
+    step: int
+    index: int
+    state: str
+    result: str | None
+    result_truncated: bool
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    @classmethod
+    def of(cls, call: LedgerEntry) -> "ToolCallView":
+        content = call.content
+        return cls(
+            tool=call.tool,
+            input=call.arguments,
+            step=call.step,
+            index=call.index,
+            state=call.state,
+            result=content and content[:CONTENT],
+            result_truncated=content is not None and len(content) > CONTENT,
+            started_at=call.started_at,
+            ended_at=call.ended_at,
+        )
+
+
+class UsageView(BaseModel):
+    """Tokens and model steps so far."""
+
+    input_tokens: int
+    output_tokens: int
+    steps: int
+
+
+class TaskSummary(BaseModel):
+    """A task without its steps."""
+
+    task_id: str
+    status: Literal["processing", "completed", "failed", "cancelled"]
+    reason: str | None
+    detail: str | None
+    agent: str
+    thread_id: str | None
+    query: str
+    metadata: dict[str, str]
+    created_at: datetime
+    ended_at: datetime | None
+
+    @classmethod
+    def of(cls, task: Task) -> "TaskSummary":
+        return cls(**_summary(task))
+
+
+class TaskView(TaskSummary):
+    """A task with its result. `thoughts` is the text the model wrote beside its tool calls, in order."""
+
+    result: str | None
+    thoughts: list[str]
+    tool_calls: list[ToolCallView]
+    usage: UsageView
+
+    @classmethod
+    def of_record(cls, record: TaskRecord) -> "TaskView":
+        usage = record.usage
+        return cls(
+            **_summary(record.task),
+            result=record.task.result,
+            thoughts=[step.text for step in record.steps if step.calls and step.text],
+            tool_calls=[ToolCallView.of(call) for call in record.calls],
+            usage=UsageView(
+                input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, steps=len(record.steps)
+            ),
+        )
+
+
+def _summary(task: Task) -> dict[str, Any]:
+    return {
+        "task_id": task.id,
+        "status": task.status.value,
+        "reason": task.reason,
+        "detail": task.detail,
+        "agent": task.agent.name,
+        "thread_id": task.thread,
+        "query": task.query,
+        "metadata": task.metadata,
+        "created_at": task.created_at,
+        "ended_at": task.ended_at,
+    }
+
+
+class TaskPageView(BaseModel):
+    """Some of the caller's tasks, newest first. `continuation` asks for the next ones; null when there are none."""
+
+    tasks: list[TaskSummary]
+    continuation: str | None
