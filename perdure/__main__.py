@@ -6,10 +6,11 @@ import json
 import os
 import shlex
 import sys
+from datetime import UTC, datetime, timedelta
 
 from perdure.bootstrap import open_documents
 from perdure.documents.port import DocumentError
-from perdure.domain.principal import SCOPES, Principal
+from perdure.domain.principal import SCOPES, Principal, check_names
 from perdure.settings import ROOT, Settings, SettingsError
 from perdure.stores.keys import KeyStore
 
@@ -38,13 +39,22 @@ def main() -> int:
     key.add_argument(
         "--scope", action="append", choices=SCOPES, help="what it is good for; may be repeated (default: admin)"
     )
+    key.add_argument("--label", default="", help="what it is for")
+    key.add_argument("--expires-days", type=_days, metavar="DAYS", help="how long it is good for (default: for ever)")
     welcome = commands.add_parser("welcome", help="print how to post a task to a running app, with a first API key")
     welcome.add_argument("url", help="where the app listens, such as http://127.0.0.1:7071")
     arguments = parser.parse_args()
+    if arguments.command == "key":
+        try:
+            check_names(arguments.tenant, arguments.user)
+        except ValueError as error:
+            key.error(str(error))
     try:
         settings = Settings.from_env(_local_values() | dict(os.environ))
         if arguments.command == "key":
-            print(asyncio.run(_make_key(settings, arguments.tenant, arguments.user, arguments.scope)))
+            owner = Principal(arguments.tenant, arguments.user, frozenset(arguments.scope or ["admin"]))
+            expires_at = arguments.expires_days and datetime.now(UTC) + arguments.expires_days
+            print(asyncio.run(_make_key(settings, owner, arguments.label, expires_at)))
         else:
             print(asyncio.run(_welcome(settings, arguments.url)))
     except (SettingsError, DocumentError) as error:
@@ -66,10 +76,17 @@ def _local_values() -> dict[str, str]:
         raise SettingsError(f"{LOCAL_SETTINGS}: {error}") from error
 
 
-async def _make_key(settings: Settings, tenant: str, user: str, scopes: list[str] | None) -> str:
+def _days(text: str) -> timedelta:
+    days = float(text)
+    if not 0 < days <= 36_500:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of days above 0 and up to 36500")
+    return timedelta(days=days)
+
+
+async def _make_key(settings: Settings, owner: Principal, label: str, expires_at: datetime | None = None) -> str:
     documents = open_documents(settings)
     try:
-        return await KeyStore(documents).issue(Principal(tenant, user, frozenset(scopes or ["admin"])))
+        return (await KeyStore(documents).issue(owner, label, expires_at)).text
     finally:
         await documents.close()
 
@@ -83,7 +100,7 @@ async def _welcome(settings: Settings, url: str) -> str:
     body = shlex.quote(json.dumps({"query": QUERY}))
     if not first:
         return WELCOME.format(url=url, key="$PERDURE_API_KEY", body=body) + "\n'make key' makes another API key.\n"
-    key = await _make_key(settings, "default", "developer", None)
+    key = await _make_key(settings, Principal("default", "developer", frozenset({"admin"})), "first key")
     return f"\nYour API key, shown this once: {key}\n" + WELCOME.format(url=url, key=key, body=body)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from perdure.agents import Agents, load_agents
 from perdure.documents.port import Documents
 from perdure.documents.sqlite import SqliteDocuments
+from perdure.identity.api_keys import ApiKeys
 from perdure.models.embeddings import Embeddings, HashingEmbeddings
 from perdure.models.port import Model
 from perdure.retention import ttl
@@ -24,6 +25,7 @@ from perdure.stores.tool_cache import ToolCache
 from perdure.tools.registry import ToolRegistry, discover
 
 if TYPE_CHECKING:
+    from perdure.identity.tokens import Tokens
     from perdure.models.openai_client import OpenAISettings
 
 TOOLS_PACKAGE = "activities.tools"
@@ -38,6 +40,8 @@ class Services:
     tasks: TaskStore
     threads: ThreadStore
     keys: KeyStore
+    api_keys: ApiKeys
+    tokens: "Tokens | None"
     memories: MemoryStore
     tool_cache: ToolCache
     ingestion: IngestionStore
@@ -74,12 +78,15 @@ def services() -> Services:
 def build(settings: Settings, agents: Agents, tools: ToolRegistry, documents: Documents) -> Services:
     """Put services together over a store."""
     space = EmbeddingSpace(documents, _embeddings(settings))
+    keys = KeyStore(documents)
     return Services(
         settings=settings,
         documents=documents,
         tasks=TaskStore(documents, ttl(settings.retention.tasks)),
         threads=ThreadStore(documents, ttl(settings.retention.threads)),
-        keys=KeyStore(documents),
+        keys=keys,
+        api_keys=ApiKeys(keys, settings.admin_key),
+        tokens=_tokens(settings),
         memories=MemoryStore(documents, space),
         ingestion=IngestionStore(documents, space, ttl(settings.retention.memories)),
         facts=FactStore(documents, space, ttl(settings.retention.memories)),
@@ -108,6 +115,14 @@ def open_documents(settings: Settings) -> Documents:
             create=endpoint.startswith("http://"),
         )
     )
+
+
+def _tokens(settings: Settings) -> "Tokens | None":
+    if not settings.issuers:
+        return None
+    from perdure.identity.tokens import Tokens
+
+    return Tokens(settings.issuers)
 
 
 def _model(settings: Settings) -> Model:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from perdure.identity.issuers import Issuer, parse_issuers
 from perdure.retention import Retention, RetentionError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,6 +40,8 @@ class Settings:
         azure_openai_endpoint: `https://<resource>.openai.azure.com`.
         azure_openai_api_key: None for Microsoft Entra ID.
         azure_openai_api_version: None for the adapter's default.
+        admin_key: A first API key with the scope `admin`; None for none.
+        issuers: Whose tokens are accepted besides API keys.
         retention: How long things are kept.
     """
 
@@ -57,6 +60,8 @@ class Settings:
     azure_openai_endpoint: str | None = None
     azure_openai_api_key: str | None = None
     azure_openai_api_version: str | None = None
+    admin_key: str | None = field(default=None, repr=False)
+    issuers: tuple[Issuer, ...] = ()
     retention: Retention = field(default_factory=Retention)
 
     @classmethod
@@ -102,6 +107,8 @@ class Settings:
             azure_openai_endpoint=text("AZURE_OPENAI_ENDPOINT"),
             azure_openai_api_key=text("AZURE_OPENAI_API_KEY"),
             azure_openai_api_version=text("AZURE_OPENAI_API_VERSION"),
+            admin_key=_admin_key(text("PERDURE_ADMIN_KEY")),
+            issuers=_issuers(text("PERDURE_OIDC_ISSUERS")),
             retention=_retention(environ),
         )
 
@@ -121,6 +128,32 @@ def _retention(environ: Mapping[str, str]) -> Retention:
         return Retention.from_env(environ)
     except RetentionError as error:
         raise SettingsError(str(error)) from error
+
+
+def _admin_key(text: str | None) -> str | None:
+    if text is None:
+        return None
+    if text.startswith("@Microsoft.KeyVault("):
+        raise SettingsError(
+            "PERDURE_ADMIN_KEY is a Key Vault reference that was not resolved: check the address of the secret and the "
+            "app's access to it"
+        )
+    # Guesswork, for there is no measure of randomness: it stops a word, a sentence and a row of one character.
+    if len(text) < 32 or len(set(text)) < 10 or not (text.isascii() and text.isprintable() and " " not in text):
+        raise SettingsError(
+            "PERDURE_ADMIN_KEY must be at least 32 random ASCII characters without blanks; make one with: "
+            "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        )
+    return text
+
+
+def _issuers(text: str | None) -> tuple[Issuer, ...]:
+    if text is None:
+        return ()
+    try:
+        return parse_issuers(text)
+    except ValueError as error:
+        raise SettingsError(f"PERDURE_OIDC_ISSUERS: {error}; docs/api.md has an example") from error
 
 
 def _seconds(name: str, text: str | None, default: float) -> float:

@@ -33,7 +33,10 @@ HUB = "Task hub on "
 
 type Events = list[pb.HistoryEvent]
 
-CLEARED = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "AZURE_OPENAI_ENDPOINT", "PERDURE_STATE", "PERDURE_EMBEDDING_MODEL")
+CLEARED = (
+    "OPENAI_API_KEY", "OPENAI_BASE_URL", "AZURE_OPENAI_ENDPOINT", "PERDURE_STATE", "PERDURE_EMBEDDING_MODEL",
+    "PERDURE_ADMIN_KEY", "PERDURE_OIDC_ISSUERS",
+)  # fmt: skip
 """Settings of whoever runs the tests that must not reach the app."""
 
 
@@ -88,10 +91,10 @@ class App:
             client.close()
         self.host.__exit__(kind, error, trace)
 
-    def make_key(self, user: str, *scopes: str) -> str:
+    def make_key(self, user: str, *scopes: str, tenant: str = "default") -> str:
         """Make an API key with the command a user has for it; without scopes it is good for everything."""
         chosen = [argument for scope in scopes for argument in ("--scope", scope)]
-        command = [sys.executable, "-m", "perdure", "key", "--user", user, *chosen]
+        command = [sys.executable, "-m", "perdure", "key", "--tenant", tenant, "--user", user, *chosen]
         made = subprocess.run(
             command, cwd=self._folder, env={**os.environ, **self._env}, check=True, capture_output=True, text=True
         )

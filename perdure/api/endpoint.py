@@ -8,11 +8,12 @@ from typing import Concatenate
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from perdure.api.problems import Forbidden, InternalError, Problem, Unauthorized, Unavailable
+from perdure.api.auth import identify
+from perdure.api.problems import InternalError, Problem, Unavailable
 from perdure.api.routes import Route
 from perdure.bootstrap import services
 from perdure.documents.port import DocumentError, StoreUnavailable
-from perdure.domain.principal import Principal, Scope
+from perdure.domain.principal import Principal
 from perdure.models.port import ModelUnavailable
 from perdure.stores.embedding_space import EmbeddingsMismatch
 
@@ -29,7 +30,7 @@ def endpoint[**P](route: Route) -> Callable[[Handler[P]], Handler[P]]:
         async def guarded(req: Request, *args: P.args, **kwargs: P.kwargs) -> Response:
             try:
                 if route.scope is not None:
-                    req.state.principal = await _identify(req, route.scope)
+                    req.state.principal = await identify(services(), req.headers, route.scope)
                 return await handler(req, *args, **kwargs)
             except Problem as problem:
                 return problem.response()
@@ -62,15 +63,3 @@ def endpoint[**P](route: Route) -> Callable[[Handler[P]], Handler[P]]:
 def caller(request: Request) -> Principal:
     """Say who sent a request that came through an endpoint."""
     return request.state.principal
-
-
-async def _identify(request: Request, scope: Scope) -> Principal:
-    key = request.headers.get("X-API-Key")
-    if not key:
-        raise Unauthorized("There is no API key; send one in the X-API-Key header.")
-    principal = await services().keys.check(key)
-    if principal is None:
-        raise Unauthorized("The API key in the X-API-Key header is not valid.")
-    if not principal.may(scope):
-        raise Forbidden(f"The API key does not have the scope {scope!r}.")
-    return principal

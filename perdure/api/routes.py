@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from perdure.api.schemas.catalogue import AgentsView, Health, ToolsView
+from perdure.api.schemas.keys import KeyListQuery, KeyPageView, KeyRequest, KeyView, NewKeyView
 from perdure.api.schemas.memory import (
     DocumentListQuery,
     DocumentPageView,
@@ -90,6 +91,10 @@ SEARCH_MEMORY = Route(
 )
 LIST_AGENTS = Route("GET", "agents", "task:read", "List the agents", {200: AgentsView})
 LIST_TOOLS = Route("GET", "tools", "task:read", "List the tools", {200: ToolsView})
+MAKE_KEY = Route("POST", "keys", "admin", "Make an API key", {201: NewKeyView}, takes=KeyRequest)
+LIST_KEYS = Route("GET", "keys", "admin", "List your tenant's API keys", {200: KeyPageView}, query=KeyListQuery)
+GET_KEY = Route("GET", "keys/{key_id}", "admin", "Look at an API key", {200: KeyView})
+REVOKE_KEY = Route("DELETE", "keys/{key_id}", "admin", "Revoke an API key", {204: None})
 HEALTH = Route("GET", "health", None, "Say whether the app is well", {200: Health})
 
 ROUTES = tuple(value for value in globals().copy().values() if isinstance(value, Route))

@@ -1,11 +1,13 @@
 """One running app for all tests here, with a model that follows scripts."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
 from tests.app import App, ScriptedProvider, make_app_folder
 from tests.devhost_process import REPOSITORY
+from tests.oidc_issuer import OidcIssuer
 
 FAULTY = """
 name: faulty
@@ -41,6 +43,8 @@ limits:
   context_tokens: 300
 """
 
+ADMIN_KEY = "an-admin-key-0123456789-for-tests-only"
+
 
 @pytest.fixture(scope="session")
 def provider() -> Iterator[ScriptedProvider]:
@@ -50,13 +54,26 @@ def provider() -> Iterator[ScriptedProvider]:
 
 
 @pytest.fixture(scope="session")
-def running(provider: ScriptedProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+def issuer() -> Iterator[OidcIssuer]:
+    """Whose tokens the app accepts, besides API keys."""
+    with OidcIssuer() as issuer:
+        yield issuer
+
+
+@pytest.fixture(scope="session")
+def running(provider: ScriptedProvider, issuer: OidcIssuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     folder = make_app_folder(
         tmp_path_factory.mktemp("app"),
         extra_tools=[REPOSITORY / "tests" / "fault_tools.py"],
         extra_agents={"faulty": FAULTY, "hurried": HURRIED, "lengthy": LENGTHY, "forgetful": FORGETFUL},
     )
-    with App(folder, {"OPENAI_BASE_URL": provider.server.base_url, "PERDURE_MODEL": "scripted"}) as app:
+    settings = {
+        "OPENAI_BASE_URL": provider.server.base_url,
+        "PERDURE_MODEL": "scripted",
+        "PERDURE_ADMIN_KEY": ADMIN_KEY,
+        "PERDURE_OIDC_ISSUERS": json.dumps([issuer.setting()]),
+    }
+    with App(folder, settings) as app:
         yield app
 
 
