@@ -86,11 +86,12 @@ class Host:
                 routes=[
                     Mount(BASE_PATH, routes=management),
                     *_host_routes(self.keys, timers),
-                    Mount("", app=triggers),
                 ],
                 middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=self.names, www_redirect=False)],
                 exception_handlers={Exception: _unexpected},
             )
+            # Not a mount: no path pattern of Starlette's matches a line break, and an app is to see every path.
+            app.router.default = triggers
 
             def ready() -> None:
                 say(function_list(http, functions, self.origin, self.keys))
