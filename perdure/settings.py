@@ -39,6 +39,8 @@ class Settings:
         azure_openai_endpoint: `https://<resource>.openai.azure.com`.
         azure_openai_api_key: None for Microsoft Entra ID.
         azure_openai_api_version: None for the adapter's default.
+        log_content: Whether prompts, replies, tool arguments and results are logged.
+        redactor: `module:function` that every line of log goes through; None for Perdure's own.
         retention: How long things are kept.
     """
 
@@ -57,6 +59,8 @@ class Settings:
     azure_openai_endpoint: str | None = None
     azure_openai_api_key: str | None = None
     azure_openai_api_version: str | None = None
+    log_content: bool = False
+    redactor: str | None = None
     retention: Retention = field(default_factory=Retention)
 
     @classmethod
@@ -102,6 +106,8 @@ class Settings:
             azure_openai_endpoint=text("AZURE_OPENAI_ENDPOINT"),
             azure_openai_api_key=text("AZURE_OPENAI_API_KEY"),
             azure_openai_api_version=text("AZURE_OPENAI_API_VERSION"),
+            log_content=_switch("PERDURE_LOG_CONTENT", text("PERDURE_LOG_CONTENT")),
+            redactor=text("PERDURE_REDACTOR"),
             retention=_retention(environ),
         )
 
@@ -121,6 +127,14 @@ def _retention(environ: Mapping[str, str]) -> Retention:
         return Retention.from_env(environ)
     except RetentionError as error:
         raise SettingsError(str(error)) from error
+
+
+def _switch(name: str, text: str | None) -> bool:
+    if text is None or text.lower() in ("false", "0"):
+        return False
+    if text.lower() in ("true", "1"):
+        return True
+    raise SettingsError(f"{name} is {text!r}; it must be true or false")
 
 
 def _seconds(name: str, text: str | None, default: float) -> float:
