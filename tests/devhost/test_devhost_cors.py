@@ -53,5 +53,5 @@ def test_a_configured_page_is_let_in_with_its_headers_and_no_other_is(open_to_pa
 )
 def test_a_cors_setting_that_makes_no_sense_is_refused(tmp_path: Path, host: Any) -> None:
     (tmp_path / "local.settings.json").write_text(json.dumps({"Host": host}))
-    with pytest.raises(ConfigError, match="Host|CORS"):
+    with pytest.raises(ConfigError, match=r"Host|CORS"):
         load_cors(tmp_path)
