@@ -5,11 +5,12 @@ import azure.functions as func
 
 from activities import finish_task, ingestion, join_thread, model_step, tool_call
 from orchestrators import agent_task, ingest_documents
-from perdure.bootstrap import definitions
-from triggers import catalogue, keys, memory, retention, task_events, tasks, threads
+from perdure.bootstrap import definitions, guard_logs
+from triggers import catalogue, documentation, keys, memory, retention, task_events, tasks, threads
 
 # A wrong setting or agent file stops the start here, with its reason, and not the first task that meets it.
-definitions()
+settings, _ = definitions()
+guard_logs(settings)
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 app.register_functions(tasks.bp)
@@ -18,6 +19,7 @@ app.register_functions(threads.bp)
 app.register_functions(memory.bp)
 app.register_functions(keys.bp)
 app.register_functions(catalogue.bp)
+app.register_functions(documentation.bp)
 app.register_functions(retention.bp)
 app.register_functions(agent_task.bp)
 app.register_functions(join_thread.bp)

@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from devhost.config import apply_local_settings, load_host_config
+from devhost.config import apply_local_settings, load_cors, load_host_config
 from devhost.console import complain, configure_logging
 from devhost.errors import HostError, IndexingError
 from devhost.host import Host
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
 async def _run(options: argparse.Namespace) -> None:
     app_dir = _app_dir(options.app_dir)
     apply_local_settings(app_dir, os.environ)
-    config = load_host_config(app_dir)
+    config, cors = load_host_config(app_dir), load_cors(app_dir)
     listener = listen(options.host, options.port)
     address, port = listener.getsockname()[:2]
     if not ipaddress.ip_address(address).is_loopback:
@@ -60,7 +60,7 @@ async def _run(options: argparse.Namespace) -> None:
     keys = Keys(enforced=options.enable_auth)
     _describe_environment(address, port)
     names = (*LOOPBACK_NAMES, _in_url(options.host), _in_url(address))
-    await Host(app_dir, config, worker, keys, listener, origin, names, options.on_ready).run()
+    await Host(app_dir, config, cors, worker, keys, listener, origin, names, options.on_ready).run()
     _leave_hanging_threads()
 
 

@@ -31,6 +31,14 @@ class DurableTaskConfig:
 
 
 @dataclass(frozen=True)
+class CorsConfig:
+    """``Host`` of local.settings.json: which pages of other origins may call the app from a browser."""
+
+    origins: tuple[str, ...] = ()
+    credentials: bool = False
+
+
+@dataclass(frozen=True)
 class HostConfig:
     """What this host uses of host.json."""
 
@@ -96,6 +104,25 @@ def apply_local_settings(app_dir: Path, environment: MutableMapping[str, str]) -
             environment.setdefault(name, value if isinstance(value, str) else json.dumps(value))
         except (ValueError, OSError) as error:
             raise ConfigError(f"{path}: Values.{name!r} cannot be an environment variable: {error}") from error
+
+
+def load_cors(app_dir: Path) -> CorsConfig:
+    """Reads ``Host.CORS`` (origins, separated by commas, or ``*``) and ``Host.CORSCredentials``.
+
+    Raises:
+        ConfigError: The file is not JSON, or a setting has a value of the wrong type.
+    """
+    path = app_dir / "local.settings.json"
+    if not path.is_file():
+        return CorsConfig()
+    host = _section(path, _read(path), "Host")
+    origins = tuple(origin.strip().rstrip("/") for origin in _text(path, host, "CORS", "").split(",") if origin.strip())
+    credentials = host.get("CORSCredentials", False)
+    if not isinstance(credentials, bool):
+        raise ConfigError(f"{path}: Host.CORSCredentials must be true or false, not {credentials!r}")
+    if credentials and "*" in origins:
+        raise ConfigError(f"{path}: Host.CORSCredentials needs origins by name in Host.CORS, not *")
+    return CorsConfig(origins, credentials)
 
 
 def _read(path: Path) -> Json:

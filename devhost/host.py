@@ -17,12 +17,13 @@ from pathlib import Path
 import azure_functions_runtime as runtime
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from devhost.config import HostConfig
+from devhost.config import CorsConfig, HostConfig
 from devhost.console import function_list, say
 from devhost.dispatch import Dispatcher
 from devhost.errors import ConfigError
@@ -56,6 +57,7 @@ class Host:
 
     app_dir: Path
     config: HostConfig
+    cors: CorsConfig
     worker: Worker
     keys: Keys
     listener: socket.socket
@@ -86,11 +88,15 @@ class Host:
                 routes=[
                     Mount(BASE_PATH, routes=management),
                     *_host_routes(self.keys, timers),
-                    Mount("", app=triggers),
                 ],
-                middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=self.names, www_redirect=False)],
+                middleware=[
+                    Middleware(TrustedHostMiddleware, allowed_hosts=self.names, www_redirect=False),
+                    *_cors(self.cors),
+                ],
                 exception_handlers={Exception: _unexpected},
             )
+            # Not a mount: no path pattern of Starlette's matches a line break, and an app is to see every path.
+            app.router.default = triggers
 
             def ready() -> None:
                 say(function_list(http, functions, self.origin, self.keys))
@@ -159,6 +165,22 @@ def _host_routes(keys: Keys, timers: dict[str, Timer]) -> list[Route]:
         Route("/admin/host/status", status),
         Route("/admin/functions/{name}", run_timer, methods=["POST"]),
     ]
+
+
+def _cors(config: CorsConfig) -> list[Middleware]:
+    """What answers browsers as Azure's front end does, when the CORS setting names origins."""
+    if not config.origins:
+        return []
+    every = ["*"]
+    middleware = Middleware(
+        CORSMiddleware,
+        allow_origins=config.origins,
+        allow_credentials=config.credentials,
+        allow_methods=every,
+        allow_headers=every,
+        expose_headers=every,
+    )
+    return [middleware]
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

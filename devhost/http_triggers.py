@@ -58,16 +58,18 @@ class HttpTriggers:
         self._stopping.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["path_params"] = {}  # The worker fills it in.
         request = Request(scope, _until(self._stopping, receive), send)
         response = await self._respond(request)
         await response(scope, request.receive, send)
 
     async def _respond(self, request: Request) -> ASGIApp:
-        matches = [(f, v) for f in self._functions if (v := f.route.match(request.url.path.lstrip("/"))) is not None]
+        path = request.scope["path"]  # Not that of request.url, which drops line breaks and tabs.
+        matches = [(f, v) for f in self._functions if (v := f.route.match(path.lstrip("/"))) is not None]
         found = next(((f, v) for f, v in matches if request.method in f.methods), None)
         if found is None:
             # Azure answers 404, not 405, when only the method is wrong.
-            return PlainTextResponse(HOME) if request.url.path == "/" else Response(status_code=404)
+            return PlainTextResponse(HOME) if path == "/" else Response(status_code=404)
         target, values = found
         if not self._keys.allow(request, target.auth_level, target.function.name):
             return Response(status_code=401)

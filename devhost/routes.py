@@ -93,7 +93,7 @@ def compile_route(template: str) -> Route:
     names = [p.name.lower() for p in parameters]
     if len(names) != len(set(names)):
         raise RouteError(f"route '{template}' names a parameter twice")
-    return Route(unquote(template), tuple(rank), re.compile(pattern, re.IGNORECASE), tuple(parameters))
+    return Route(unquote(template), tuple(rank), re.compile(pattern, re.IGNORECASE | re.DOTALL), tuple(parameters))
 
 
 _LITERAL, _CONSTRAINED, _PLAIN, _OPTIONAL, _CATCH_ALL = range(5)

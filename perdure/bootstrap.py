@@ -12,8 +12,9 @@ from perdure.documents.sqlite import SqliteDocuments
 from perdure.identity.api_keys import ApiKeys
 from perdure.models.embeddings import Embeddings, HashingEmbeddings
 from perdure.models.port import Model
+from perdure.redaction import RedactorError, content_log, load_redactor, redact_logs
 from perdure.retention import ttl
-from perdure.settings import Settings
+from perdure.settings import Settings, SettingsError
 from perdure.stores.embedding_space import EmbeddingSpace
 from perdure.stores.facts import FactStore
 from perdure.stores.ingestion import IngestionStore
@@ -66,6 +67,19 @@ def definitions() -> tuple[Settings, Agents]:
     """
     settings = Settings.from_env(os.environ)
     return settings, load_agents(settings.agents_dir, settings.default_agent, tools())
+
+
+def guard_logs(settings: Settings) -> None:
+    """Have every line of log redacted, and content logged only where the settings say so.
+
+    Raises:
+        SettingsError: The redactor cannot be found.
+    """
+    try:
+        redact_logs(load_redactor(settings.redactor))
+    except RedactorError as error:
+        raise SettingsError(f"PERDURE_REDACTOR: {error}") from error
+    content_log.disabled = not settings.log_content
 
 
 @cache

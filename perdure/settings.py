@@ -42,6 +42,8 @@ class Settings:
         azure_openai_api_version: None for the adapter's default.
         admin_key: A first API key with the scope `admin`; None for none.
         issuers: Whose tokens are accepted besides API keys.
+        log_content: Whether prompts, replies, tool arguments and results are logged.
+        redactor: `module:function` that every line of log goes through; None for Perdure's own.
         retention: How long things are kept.
     """
 
@@ -62,6 +64,8 @@ class Settings:
     azure_openai_api_version: str | None = None
     admin_key: str | None = field(default=None, repr=False)
     issuers: tuple[Issuer, ...] = ()
+    log_content: bool = False
+    redactor: str | None = None
     retention: Retention = field(default_factory=Retention)
 
     @classmethod
@@ -109,6 +113,8 @@ class Settings:
             azure_openai_api_version=text("AZURE_OPENAI_API_VERSION"),
             admin_key=_admin_key(text("PERDURE_ADMIN_KEY")),
             issuers=_issuers(text("PERDURE_OIDC_ISSUERS")),
+            log_content=_switch("PERDURE_LOG_CONTENT", text("PERDURE_LOG_CONTENT")),
+            redactor=text("PERDURE_REDACTOR"),
             retention=_retention(environ),
         )
 
@@ -154,6 +160,14 @@ def _issuers(text: str | None) -> tuple[Issuer, ...]:
         return parse_issuers(text)
     except ValueError as error:
         raise SettingsError(f"PERDURE_OIDC_ISSUERS: {error}; docs/api.md has an example") from error
+
+
+def _switch(name: str, text: str | None) -> bool:
+    if text is None or text.lower() in ("false", "0"):
+        return False
+    if text.lower() in ("true", "1"):
+        return True
+    raise SettingsError(f"{name} is {text!r}; it must be true or false")
 
 
 def _seconds(name: str, text: str | None, default: float) -> float:

@@ -1,9 +1,10 @@
 """From a request to a checked model of what it says."""
 
 import json
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 from starlette.requests import Request
 
 from perdure.api.problems import Invalid, Malformed, TooLarge
@@ -30,7 +31,9 @@ async def read_json[M: BaseModel](request: Request, model: type[M], limit: int =
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise Invalid([_problem(problem) for problem in error.errors()[:MAX_ERRORS]]) from error
+        # Of a choice between models, the first part of a location is the name of the choice.
+        depth = 1 if issubclass(model, RootModel) else 0
+        raise Invalid([_problem(problem, problem["loc"][depth:]) for problem in error.errors()[:MAX_ERRORS]]) from error
 
 
 def read_query[M: BaseModel](request: Request, model: type[M]) -> M:
@@ -73,8 +76,8 @@ def _not_json(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a JSON number")
 
 
-def _problem(problem: Any) -> dict[str, str]:
-    pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in problem["loc"])
+def _problem(problem: Any, location: Sequence[int | str]) -> dict[str, str]:
+    pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)
     match problem["type"]:
         case "extra_forbidden":
             detail = "there is no such field here"

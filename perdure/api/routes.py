@@ -4,7 +4,7 @@ The triggers bind their handlers to these routes, and the OpenAPI document is ma
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -37,6 +37,7 @@ class Route:
         takes: The JSON body; None when it reads none.
         query: The query parameters; None when it reads none.
         problems: Error statuses of its own, beside those that follow from the rest.
+        examples: Bodies that are taken, by what they show. The documentation has them, and tests send them.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -47,15 +48,38 @@ class Route:
     takes: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     problems: tuple[int, ...] = ()
+    examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
     @property
     def binding(self) -> dict[str, Any]:
         """What the Functions route decorator wants to know."""
         return {"route": self.path, "methods": [self.method]}
 
+    @property
+    def tag(self) -> str:
+        """The part of the API it belongs to."""
+        return self.path.removeprefix("agent/").partition("/")[0]
+
 
 START_TASK = Route(
-    "POST", "agent/task", "task:run", "Start a task", {202: StartedTask}, takes=TaskRequest, problems=(409,)
+    "POST",
+    "agent/task",
+    "task:run",
+    "Start a task",
+    {202: StartedTask},
+    takes=TaskRequest,
+    problems=(409,),
+    examples={
+        "a question": {"query": "What is 17 * 23, and how many miles are 42 km?"},
+        "the next turn of a conversation": {
+            "query": "And in nautical miles?",
+            "agent": "assistant",
+            "context": {"audience": "sailors"},
+            "thread_id": "units",
+            "if_busy": "queue",
+            "metadata": {"team": "docs"},
+        },
+    },
 )
 LIST_TASKS = Route("GET", "agent/task", "task:read", "List your tasks", {200: TaskPageView}, query=TaskListQuery)
 GET_TASK = Route("GET", "agent/task/{task_id}", "task:read", "Look at a task", {200: TaskView, 202: TaskView})
@@ -81,21 +105,53 @@ LOAD_DOCUMENTS = Route(
     {200: LoadedDocuments, 202: StartedIngestion},
     takes=LoadRequest,
     problems=(409,),
+    examples={
+        "one document": {"title": "Leave policy", "text": "# Leave\n\nEverybody has 30 days of leave a year."},
+        "several": {"documents": [{"title": "Travel", "text": "Trains are preferred."}]},
+    },
 )
 LIST_DOCUMENTS = Route(
     "GET", "memory/documents", "task:read", "List your documents", {200: DocumentPageView}, query=DocumentListQuery
 )
 REMOVE_DOCUMENT = Route("DELETE", "memory/documents/{document_id}", "memory:write", "Remove a document", {204: None})
 SEARCH_MEMORY = Route(
-    "POST", "memory/search", "task:read", "Search your documents", {200: FoundPassages}, takes=SearchRequest
+    "POST",
+    "memory/search",
+    "task:read",
+    "Search your documents",
+    {200: FoundPassages},
+    takes=SearchRequest,
+    examples={"a question": {"query": "How many days of leave are there?", "limit": 3}},
 )
 LIST_AGENTS = Route("GET", "agents", "task:read", "List the agents", {200: AgentsView})
 LIST_TOOLS = Route("GET", "tools", "task:read", "List the tools", {200: ToolsView})
-MAKE_KEY = Route("POST", "keys", "admin", "Make an API key", {201: NewKeyView}, takes=KeyRequest)
+MAKE_KEY = Route(
+    "POST",
+    "keys",
+    "admin",
+    "Make an API key",
+    {201: NewKeyView},
+    takes=KeyRequest,
+    examples={
+        "for a person": {"user": "ann", "scopes": ["task:run", "task:read", "memory:write"]},
+        "for a service, for 90 days": {
+            "user": "billing-service",
+            "scopes": ["task:run"],
+            "label": "nightly report",
+            "expires_in": 7_776_000,
+        },
+    },
+)
 LIST_KEYS = Route("GET", "keys", "admin", "List your tenant's API keys", {200: KeyPageView}, query=KeyListQuery)
 GET_KEY = Route("GET", "keys/{key_id}", "admin", "Look at an API key", {200: KeyView})
 REVOKE_KEY = Route("DELETE", "keys/{key_id}", "admin", "Revoke an API key", {204: None})
 HEALTH = Route("GET", "health", None, "Say whether the app is well", {200: Health})
 
-ROUTES = tuple(value for value in globals().copy().values() if isinstance(value, Route))
-"""All of them, in the order in which they stand above."""
+OPENAPI = Route("GET", "openapi.json", None, "Describe the API", {200: "application/json"})
+DOCS = Route("GET", "docs", None, "Read the documentation and try it", {200: "text/html"})
+DOCS_ASSET = Route("GET", "docs/{asset}", None, "What the documentation page loads", {200: "*/*"})
+
+OPERATIONS = {name.lower(): value for name, value in globals().copy().items() if isinstance(value, Route)}
+"""All of them by name, in the order in which they stand above."""
+
+ROUTES = tuple(OPERATIONS.values())

@@ -141,6 +141,8 @@ def _open(path: str, schema: str) -> sqlite3.Connection:
         try:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
+            # What is deleted is overwritten, and does not stay legible in the file's free space.
+            db.execute("PRAGMA secure_delete = ON")
             db.executescript(schema)
         except sqlite3.Error as error:
             # Changing the journal mode does not wait for another process that is changing it, as everything else does.

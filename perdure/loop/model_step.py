@@ -12,6 +12,7 @@ from perdure.domain.task import CallState, Step
 from perdure.domain.thread import LeaseLost, hold
 from perdure.loop.tool_call import prepare
 from perdure.models.port import ModelRejected, ModelRequest, ModelUnavailable
+from perdure.redaction import content_log
 
 DETAIL = 300
 """Most characters of a provider's message that enter durable history."""
@@ -37,9 +38,11 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
     step = record.step(ref.step)
     if step is None:
         request = ModelRequest(agent.model, conversation(record), [tool.spec for tool in tools.values()])
+        content_log.info("Task %s, step %s asks: %s", ref.task, ref.step, request.messages)
         started = datetime.now(UTC)
         try:
             reply = _bounded(await app.model.reply(request))
+            content_log.info("Task %s, step %s is answered: %s", ref.task, ref.step, reply)
             step = Step(ref.step, reply.text, reply.tool_calls, reply.usage, reply.model, started, datetime.now(UTC))
             step = await app.tasks.add_step(ref, step)
         except ModelUnavailable as error:

@@ -21,6 +21,7 @@ from perdure.domain.conversation import UNKNOWN
 from perdure.domain.messages import ToolCall
 from perdure.domain.references import CallRef, StepRef
 from perdure.domain.task import SETTLED, CallState, LedgerEntry, Step
+from perdure.redaction import content_log
 from perdure.stores.facts import UserFacts
 from perdure.stores.memories import UserDocuments
 from perdure.stores.tasks import FoundCall
@@ -96,14 +97,17 @@ async def _run(app: Services, tool: Tool, ref: CallRef, found: FoundCall) -> Cal
     documents = UserDocuments(app.memories, ref.tenant, found.task.user)
     facts = UserFacts(app.facts, ref.tenant, found.task.user)
     context = ToolContext(ref.tenant, found.task.user, ref.task, found.entry.key, documents, facts)
+    content_log.info("Task %s calls %s: %s", ref.task, tool.name, found.entry.arguments)
     try:
         outcome = await run_tool(tool, found.entry.arguments, context)
     except ToolUnavailable as error:
-        logger.warning("Tool %s is unavailable to task %s: %s", tool.name, ref.task, error)
+        logger.warning("Tool %s is unavailable to task %s", tool.name, ref.task)
+        content_log.warning("Tool %s is unavailable to task %s: %s", tool.name, ref.task, error)
         if not tool.idempotent:
             return await _settle(app, ref, found, CallState.UNKNOWN, UNKNOWN)
         await _settle(app, ref, found, CallState.UNAVAILABLE, f"{tool.name} is unavailable: {error}"[:500])
         raise CallInterrupted(f"{tool.name} is unavailable") from None
+    content_log.info("Task %s has of %s: %s", ref.task, tool.name, outcome.content)
     state = CallState.FAILED if outcome.is_error else CallState.COMMITTED
     if state is CallState.COMMITTED:
         await app.tool_cache.put(ref.tenant, tool, found.entry.arguments, outcome.content)

@@ -1,4 +1,4 @@
-"""Google-style docstrings, as far as a tool needs them: the text for the model, and one text for each parameter."""
+"""Google-style docstrings, as far as descriptions are made of them: the text, and one text for each parameter."""
 
 import inspect
 import re
@@ -14,7 +14,7 @@ class Docstring:
 
     Attributes:
         text: Everything before the first section, as written.
-        parameters: What `Args:` says of each name, each on one line.
+        parameters: What `Args:` (of a class, `Attributes:`) says of each name, each on one line.
     """
 
     text: str
@@ -31,7 +31,7 @@ def parse_docstring(source: str) -> Docstring:
             sections.setdefault(section, [])
         else:
             sections[section].append(line)
-    described = sections.get("Args") or sections.get("Arguments") or []
+    described = sections.get("Args") or sections.get("Arguments") or sections.get("Attributes") or []
     return Docstring("\n".join(sections[""]).strip(), _parameters(described))
 
 

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from pydantic_core import to_jsonable_python
 
+from perdure.redaction import content_log, traceback_of
 from perdure.tools.arguments import read_arguments
 from perdure.tools.own_thread import start_thread
 from perdure.tools.tool import Tool, ToolContext, ToolError, ToolUnavailable
@@ -157,7 +158,7 @@ def _json(tool: Tool, value: object) -> str:
             _finite(to_jsonable_python(value)), ensure_ascii=False, separators=(",", ":"), allow_nan=False
         )
     except Exception as error:
-        logger.error("tool %s returned what is no JSON", tool.name, exc_info=error)
+        logger.error("tool %s returned what is no JSON: %s", tool.name, traceback_of(error))
         raise ToolError(
             f"{tool.name} ran, but its result cannot be written as JSON ({_described(error)}); "
             "this is a fault of the tool, other arguments are unlikely to help."
@@ -178,7 +179,8 @@ def _finite(value: Any) -> Any:
 
 
 def _failure(tool: Tool, context: ToolContext, error: BaseException) -> ToolOutcome:
-    logger.error("tool %s failed in task %s", tool.name, context.task_id, exc_info=error)
+    logger.error("tool %s failed in task %s: %s", tool.name, context.task_id, traceback_of(error))
+    content_log.error("tool %s failed in task %s", tool.name, context.task_id, exc_info=error)
     return ToolOutcome(f"{tool.name} failed: {_described(error)}", is_error=True)
 
 

@@ -139,13 +139,16 @@ def test_five_megabytes_are_ingested_with_progress_and_without_passing_through_h
 @pytest.mark.parametrize(
     ("content", "status", "said"),
     [
-        (b'{"title": "x"}', 422, "title and text"),
+        (b'{"title": "x"}', 422, "/text"),
+        (b'{"text": "x"}', 422, "/title"),
+        (b"{}", 422, "/title"),
+        (b'{"title": "x", "text": "y", "documents": null}', 422, "/documents"),
         (b'{"title": "", "text": "x"}', 422, "/title"),
         (b'{"title": "x", "text": ""}', 422, "/text"),
         (b'{"title": "x", "text": " \\n"}', 422, "/text"),
         (b'{"title": "x", "text": "y", "z": 1}', 422, "/z"),
         (b'{"title": "x", "text": "y", "documents": []}', 422, "/documents"),
-        (b'{"title": "x", "text": "y", "documents": [{"title": "x", "text": "y"}]}', 422, "documents"),
+        (b'{"title": "x", "text": "y", "documents": [{"title": "x", "text": "y"}]}', 422, "/title"),
         (b'{"documents": []}', 422, "/documents"),
         (b'{"documents": [{"title": "x", "text": "y"}, {"title": "x"}]}', 422, "/documents/1/text"),
         (b'{"documents": [' + b'{"title": "x", "text": "y"},' * 100 + b'{"title": "x", "text": "y"}]}', 422, "100"),

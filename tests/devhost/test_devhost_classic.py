@@ -26,6 +26,9 @@ def test_a_request_reaches_the_function_and_its_response_comes_back(classic: Dev
         ("files/a/b%20c", "file a/b c"),
         ("greetings", "hello nobody"),
         ("greetings/bo", "hello bo"),
+        ("greetings/%0D", "hello \r"),
+        ("greetings/a%0Ab", "hello a\nb"),
+        ("files/a%0Ab", "file a\nb"),
     ],
 )
 def test_a_route_is_found_by_its_template(classic: DevHost, path: str, answer: str) -> None:

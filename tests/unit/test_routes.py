@@ -10,7 +10,7 @@ from perdure.domain.principal import SCOPES
 
 ROOT = Path(__file__).resolve().parents[2]
 
-OPEN = {"health"}
+OPEN = {"health", "openapi.json", "docs", "docs/{asset}"}
 """Paths that need no credential."""
 
 LIST_BOUND = """

@@ -2,11 +2,21 @@
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    RootModel,
+    StringConstraints,
+    Tag,
+)
 from pydantic_core import PydanticCustomError
 
+from perdure.api.schemas.numbers import Whole
 from perdure.api.schemas.tasks import ManagementUrls
 from perdure.stores.memory_documents import LoadedDocument
 from perdure.tools.tool import Passage
@@ -28,7 +38,7 @@ def _fits(text: str) -> str:
     return text
 
 
-type Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+type Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"\S")]
 type DocumentText = Annotated[str, StringConstraints(min_length=1, pattern=r"\S"), AfterValidator(_fits)]
 
 
@@ -41,30 +51,30 @@ class DocumentRequest(BaseModel):
     text: DocumentText
 
 
-class LoadRequest(BaseModel):
-    """One document, or a batch of them in `documents`."""
+class DocumentBatch(BaseModel):
+    """Up to 100 documents."""
 
     model_config = ConfigDict(extra="forbid")
 
-    title: Title | None = None
-    text: DocumentText | None = None
-    documents: Annotated[list[DocumentRequest], Field(min_length=1, max_length=MAX_DOCUMENTS)] | None = None
+    documents: Annotated[list[DocumentRequest], Field(min_length=1, max_length=MAX_DOCUMENTS)]
 
-    @model_validator(mode="after")
-    def _is_one_or_several(self) -> Self:
-        given = {name for name in ("title", "text", "documents") if getattr(self, name) is not None}
-        if given not in ({"title", "text"}, {"documents"}):
-            raise PydanticCustomError("load", "give title and text of one document, or a list of them in documents")
-        return self
+
+def _shape(body: object) -> str:
+    return "documents" if isinstance(body, dict) and "documents" in body else "document"
+
+
+type _OneOrSeveral = Annotated[
+    Annotated[DocumentRequest, Tag("document")] | Annotated[DocumentBatch, Tag("documents")], Discriminator(_shape)
+]
+
+
+class LoadRequest(RootModel[_OneOrSeveral]):
+    """One document, or a batch of them in `documents`."""
 
     @property
     def all(self) -> list[DocumentRequest]:
         """The documents, whichever way they were given."""
-        if self.documents is not None:
-            return self.documents
-        assert self.title is not None
-        assert self.text is not None
-        return [DocumentRequest(title=self.title, text=self.text)]
+        return self.root.documents if isinstance(self.root, DocumentBatch) else [self.root]
 
 
 class SearchRequest(BaseModel):
@@ -72,8 +82,8 @@ class SearchRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    query: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
-    limit: Annotated[int, Field(ge=1, le=50, strict=True)] = 5
+    query: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000, pattern=r"\S")]
+    limit: Annotated[Whole, Field(ge=1, le=50)] = 5
 
 
 class DocumentListQuery(BaseModel):

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from perdure.domain.task import LedgerEntry, Task, TaskRecord
 
-type Query = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100_000)]
+type Query = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100_000, pattern=r"\S")]
 
 CONTENT = 4096
 """Most characters of one tool result in a response. A task may have thousands of calls."""

@@ -1,0 +1,3 @@
+"""The version of Perdure."""
+
+VERSION = "0.1.0"

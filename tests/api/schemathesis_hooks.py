@@ -1,0 +1,17 @@
+"""What schemathesis cannot know from the OpenAPI document: which agents and which assets there are."""
+
+from typing import Any
+
+import schemathesis
+
+AGENTS = ("assistant", "researcher")
+ASSETS = ("swagger-ui.css", "start.js", "nothing")
+
+
+@schemathesis.hook
+def before_call(context: Any, case: Any, kwargs: Any) -> None:
+    """Let tasks name an agent that exists, and ask for assets of which some exist."""
+    if isinstance(case.body, dict) and isinstance(agent := case.body.get("agent"), str) and 1 <= len(agent) <= 64:
+        case.body["agent"] = AGENTS[len(agent) % len(AGENTS)]
+    if isinstance(asset := case.path_parameters.get("asset"), str) and asset:
+        case.path_parameters["asset"] = ASSETS[len(asset) % len(ASSETS)]

@@ -1,0 +1,84 @@
+"""The OpenAPI document against the app it describes."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import jsonschema
+import pytest
+
+from perdure.api.routes import ROUTES, Route
+from tests.app import App, ScriptedProvider
+from tests.devhost_process import REPOSITORY
+from tests.openai_server import Answer
+
+CASES = 150
+"""Requests made up for each operation in each phase. It comes to some thousands in all."""
+
+SEED = 1
+"""The same requests every time: what is found can be found again."""
+
+UNCHECKED = "unsupported_method"
+"""The one check that is left out: the Functions host, and not the app, answers a method no route has, with 404."""
+
+
+def test_the_document_is_valid_openapi(app: App) -> None:
+    document = httpx.get(f"{app.host.url}/api/openapi.json").json()
+    assert document["openapi"] == "3.1.0"
+    for schema in document["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+    assert {(method.upper(), path[1:]) for path, item in document["paths"].items() for method in item} == {
+        (route.method, route.path) for route in ROUTES
+    }
+
+
+EXAMPLES = [(route, name) for route in ROUTES for name in route.examples]
+
+
+@pytest.mark.parametrize(("route", "name"), EXAMPLES, ids=lambda value: value if isinstance(value, str) else value.path)
+def test_an_example_of_the_documentation_is_taken(
+    app: App, provider: ScriptedProvider, route: Route, name: str
+) -> None:
+    with provider.answering("", lambda _: Answer("Done.")):
+        response = app.client.request(route.method, f"/{route.path}", json=route.examples[name])
+        assert response.status_code in route.answers, response.text
+        if response.status_code == 202:
+            httpx.get(response.json()["statusQueryGetUri"])
+
+
+def test_the_documentation_page_loads_nothing_from_elsewhere(app: App) -> None:
+    page = httpx.get(f"{app.host.url}/api/docs")
+    assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(loaded) == 4
+    for address in loaded:
+        assert httpx.get(f"{app.host.url}/api/{address}").status_code == 200, address
+    assert httpx.get(f"{app.host.url}/api/docs/passwd").status_code == 404
+    assert httpx.get(f"{app.host.url}/api/docs/..%2f__init__.py").status_code == 404
+
+
+@pytest.mark.timeout(400)
+def test_thousands_of_made_up_requests_find_the_app_as_documented(
+    app: App, provider: ScriptedProvider, tmp_path: Path
+) -> None:
+    command = [
+        sys.executable, "-m", "schemathesis.cli", "run", f"{app.host.url}/api/openapi.json",
+        "--checks", "all", "--exclude-checks", UNCHECKED, "--max-examples", str(CASES), "--continue-on-failure",
+        "--header", f"X-API-Key: {app.client.headers['X-API-Key']}",
+        "--seed", str(SEED), "--generation-database", "none",
+    ]  # fmt: skip
+    with provider.answering("", lambda _: Answer("Done.")):
+        environment = {
+            **os.environ,
+            "SCHEMATHESIS_HOOKS": "tests.api.schemathesis_hooks",
+            "PYTHONPATH": str(REPOSITORY),
+        }
+        run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=380)
+    said = run.stdout[-12_000:]
+    assert run.returncode == 0, said
+    generated = re.search(r"(\d+) generated", said)
+    assert generated, said
+    assert int(generated[1]) > 2000, said
