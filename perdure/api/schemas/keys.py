@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from perdure.api.schemas.numbers import Whole
+from perdure.api.schemas.numbers import WHOLE
 from perdure.domain.principal import NAME_PATTERN, SCOPES, ApiKey, Scope
 
 LONGEST_LIFE = 10 * 365 * 24 * 3600
@@ -27,7 +27,7 @@ class KeyRequest(BaseModel):
     user: Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(SCOPES))]
     label: Annotated[str, StringConstraints(max_length=200)] = ""
-    expires_in: Annotated[Whole, Field(ge=1, le=LONGEST_LIFE)] | None = None
+    expires_in: Annotated[int, Field(ge=1, le=LONGEST_LIFE, strict=True), WHOLE] | None = None
 
 
 class KeyListQuery(BaseModel):

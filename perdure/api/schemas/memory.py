@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from perdure.api.schemas.numbers import Whole
+from perdure.api.schemas.numbers import WHOLE
 from perdure.api.schemas.tasks import ManagementUrls
 from perdure.stores.memory_documents import LoadedDocument
 from perdure.tools.tool import Passage
@@ -83,7 +83,7 @@ class SearchRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     query: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000, pattern=r"\S")]
-    limit: Annotated[Whole, Field(ge=1, le=50)] = 5
+    limit: Annotated[int, Field(ge=1, le=50, strict=True), WHOLE] = 5
 
 
 class DocumentListQuery(BaseModel):

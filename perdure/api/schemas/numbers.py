@@ -1,14 +1,11 @@
 """Numbers in requests."""
 
-from typing import Annotated
-
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 
 
 def _whole(number: object) -> object:
-    # JSON has one kind of number: 5.0 is a whole one.
     return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
-type Whole = Annotated[int, Field(strict=True), BeforeValidator(_whole)]
-"""A whole number, and no text that looks like one."""
+WHOLE = BeforeValidator(_whole)
+"""Lets a strict integer be written as 5.0: JSON has one kind of number."""
