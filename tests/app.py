@@ -28,6 +28,9 @@ from tests.openai_server import Failure, OpenAIServer, Reply
 DEPLOYED = ("function_app.py", "host.json", "activities", "agents", "orchestrators", "perdure", "triggers")
 """What of the repository an app folder needs."""
 
+ADMIN_KEY = "an-admin-key-0123456789-for-tests-only"
+"""What tests set PERDURE_ADMIN_KEY to."""
+
 FINISH_SECONDS = 60
 HUB = "Task hub on "
 
@@ -94,14 +97,21 @@ class App:
     def make_key(self, user: str, *scopes: str, tenant: str = "default") -> str:
         """Make an API key with the command a user has for it; without scopes it is good for everything."""
         chosen = [argument for scope in scopes for argument in ("--scope", scope)]
-        command = [sys.executable, "-m", "perdure", "key", "--tenant", tenant, "--user", user, *chosen]
-        made = subprocess.run(
-            command, cwd=self._folder, env={**os.environ, **self._env}, check=True, capture_output=True, text=True
-        )
-        return made.stdout.strip()
+        return self.command("key", "--tenant", tenant, "--user", user, *chosen)
+
+    def command(self, *arguments: str) -> str:
+        """Run `python -m perdure` as the app's operator would, and return what it prints."""
+        ran = subprocess.run(
+            [sys.executable, "-m", "perdure", *arguments],
+            cwd=self._folder, env={**os.environ, **self._env}, check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        return ran.stdout.strip()
 
     def client_for(self, key: str) -> httpx.Client:
-        client = httpx.Client(base_url=f"{self.host.url}/api", headers={"X-API-Key": key}, timeout=30)
+        return self.client_with({"X-API-Key": key})
+
+    def client_with(self, headers: Mapping[str, str]) -> httpx.Client:
+        client = httpx.Client(base_url=f"{self.host.url}/api", headers=headers, timeout=30)
         self._clients.append(client)
         return client
 
@@ -135,19 +145,22 @@ class App:
         assert response.status_code == 202, response.text
         return response.json()
 
-    def load(self, *documents: tuple[str, str]) -> dict[str, Any]:
+    def load(self, *documents: tuple[str, str], client: httpx.Client | None = None) -> dict[str, Any]:
         """Load documents, each a title and a text, and return the ingestion's output."""
         body = {"documents": [{"title": title, "text": text} for title, text in documents]}
-        response = self.client.post("/memory/documents", json=body)
+        response = (client or self.client).post("/memory/documents", json=body)
         assert response.status_code == 202, response.text
         url = response.json()["statusQueryGetUri"]
         state = until(lambda: httpx.get(url), lambda response: response.status_code != 202).json()
         assert state["runtimeStatus"] == "Completed", state
         return state["output"]
 
-    def finish(self, task_id: str, seconds: float = FINISH_SECONDS) -> dict[str, Any]:
+    def finish(
+        self, task_id: str, seconds: float = FINISH_SECONDS, client: httpx.Client | None = None
+    ) -> dict[str, Any]:
         """Wait until a task has ended and return it."""
-        return until(lambda: self.client.get(f"/agent/task/{task_id}"), lambda r: r.status_code != 202, seconds).json()
+        asking = client or self.client
+        return until(lambda: asking.get(f"/agent/task/{task_id}"), lambda r: r.status_code != 202, seconds).json()
 
     def run(self, query: str, **fields: Any) -> dict[str, Any]:
         return self.finish(self.start(query, **fields)["task_id"])

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.app import App, ScriptedProvider, make_app_folder
+from tests.app import ADMIN_KEY, App, ScriptedProvider, make_app_folder
 from tests.devhost_process import REPOSITORY
 from tests.oidc_issuer import OidcIssuer
 
@@ -42,9 +42,6 @@ instructions: Remember.
 limits:
   context_tokens: 300
 """
-
-ADMIN_KEY = "an-admin-key-0123456789-for-tests-only"
-
 
 @pytest.fixture(scope="session")
 def provider() -> Iterator[ScriptedProvider]:

@@ -1,0 +1,100 @@
+"""One request for every route, by the name of its operation, for tests that try each with every kind of caller.
+
+A new route needs an entry here: what to send, what its owner is answered, and whose the thing in its path is.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import httpx
+
+from perdure.api.routes import Route
+from tests.app import App, ScriptedProvider
+from tests.openai_server import Answer
+
+type Things = dict[str, str]
+"""Values for the braces of a path."""
+
+
+class Stage:
+    """What there is to ask for, all of it the same user's."""
+
+    def __init__(self, app: App, provider: ScriptedProvider, owner: httpx.Client) -> None:
+        self._app, self._provider, self._owner = app, provider, owner
+        self._made = 0
+
+    @cached_property
+    def ended_task(self) -> Things:
+        query = self._provider.plan("A task that others may not see", [Answer("Done.")])
+        started = self._owner.post("/agent/task", json={"query": query, "thread_id": "private"})
+        task_id = started.raise_for_status().json()["task_id"]
+        self._app.finish(task_id, client=self._owner)
+        return {"task_id": task_id}
+
+    @property
+    def thread(self) -> Things:
+        assert self.ended_task
+        return {"thread_id": "private"}
+
+    def new_document(self) -> Things:
+        self._made += 1
+        [document] = self._app.load(("Private", f"Text {self._made}"), client=self._owner)["documents"]
+        return {"document_id": document["id"]}
+
+    def new_key(self) -> Things:
+        made = self._owner.post("/keys", json={"user": "somebody", "scopes": ["task:read"]})
+        return {"key_id": made.raise_for_status().json()["key_id"]}
+
+
+@dataclass(frozen=True)
+class Example:
+    """A request that works for whoever has the route's scope and owns what it is about.
+
+    Attributes:
+        answer: The status that its owner gets.
+        needs: Makes what the path names, as its owner.
+        missing: The same values, of a thing that there is not.
+        of: Whose the thing is: others than this user, or than this tenant, are told that there is none. None for
+            routes that are about nothing in particular, or about what is the caller's own.
+        json: The body.
+    """
+
+    answer: int = 200
+    needs: Callable[[Stage], Things] | None = None
+    missing: Mapping[str, str] = field(default_factory=dict[str, str])
+    of: Literal["user", "tenant"] | None = None
+    json: Mapping[str, Any] | None = None
+
+    def send(self, client: httpx.Client, route: Route, things: Mapping[str, str]) -> httpx.Response:
+        return client.request(route.method, f"/{route.path.format(**things)}", json=self.json)
+
+
+NO_TASK = {"task_id": "0123456789abcdef0123456789abcdef"}
+NO_DOCUMENT = {"document_id": "0123456789abcdef01234567"}
+NO_KEY = {"key_id": "0123456789abcdef0123"}
+
+EXAMPLES: Mapping[str, Example] = {
+    # An agent that there is not: the caller is known and the request understood, and no task starts.
+    "start_task": Example(422, json={"query": "Hello", "agent": "nobody"}),
+    "list_tasks": Example(),
+    "get_task": Example(needs=lambda stage: stage.ended_task, missing=NO_TASK, of="user"),
+    "follow_task": Example(needs=lambda stage: stage.ended_task, missing=NO_TASK, of="user"),
+    "cancel_task": Example(409, needs=lambda stage: stage.ended_task, missing=NO_TASK, of="user"),
+    "get_thread": Example(needs=lambda stage: stage.thread, missing={"thread_id": "nothing"}, of="user"),
+    "load_documents": Example(422, json={"title": "", "text": ""}),
+    "list_documents": Example(),
+    "remove_document": Example(204, needs=Stage.new_document, missing=NO_DOCUMENT, of="user"),
+    "search_memory": Example(json={"query": "text"}),
+    "list_agents": Example(),
+    "list_tools": Example(),
+    "make_key": Example(201, json={"user": "somebody", "scopes": ["task:read"]}),
+    "list_keys": Example(),
+    "get_key": Example(needs=Stage.new_key, missing=NO_KEY, of="tenant"),
+    "revoke_key": Example(204, needs=Stage.new_key, missing=NO_KEY, of="tenant"),
+    "health": Example(),
+    "openapi": Example(),
+    "docs": Example(),
+    "docs_asset": Example(needs=lambda _: {"asset": "start.js"}),
+}
