@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import secrets
 from dataclasses import dataclass
 
 from perdure.api.problems import Conflict
@@ -18,12 +19,14 @@ class Load:
     """Documents a caller wants to have in memory.
 
     Attributes:
-        id: The ingestion's id. The same documents of the same user always have the same.
+        id: The orchestration's id. The same documents of the same user always have the same.
+        run: The ingestion's own id: what one run stages, no other run touches.
         documents: By their ids, each once.
         published: Those that are there already.
     """
 
     id: str
+    run: str
     owner: Principal
     documents: dict[str, DocumentRequest]
     published: dict[str, LoadedDocument]
@@ -35,7 +38,7 @@ class Load:
     @property
     def ingestion(self) -> Ingestion:
         """The orchestration's input."""
-        return Ingestion(self.owner.tenant, self.owner.user, tuple(self.documents))
+        return Ingestion(self.run, self.owner.tenant, self.owner.user, tuple(self.documents))
 
 
 async def prepare_load(app: Services, who: Principal, request: LoadRequest) -> Load:
@@ -55,7 +58,7 @@ async def prepare_load(app: Services, who: Principal, request: LoadRequest) -> L
             published[id] = found
         elif await app.memories.is_being_removed(who.tenant, who.user, id):
             raise Conflict(f"{asked.title!r} is being removed. Try again later, or DELETE it once more: document {id}.")
-    return Load(load_id, who, wanted, published)
+    return Load(load_id, secrets.token_hex(8), who, wanted, published)
 
 
 async def stage(app: Services, load: Load) -> None:
@@ -64,3 +67,9 @@ async def stage(app: Services, load: Load) -> None:
     async with asyncio.TaskGroup() as group:
         for id, document in missing.items():
             group.create_task(app.ingestion.stage(load.ingestion.ref(id), document.title, document.text))
+
+
+async def unstage(app: Services, load: Load) -> None:
+    """Take back what was staged for an orchestration that was not started after all."""
+    for id in load.documents:
+        await app.ingestion.discard(load.ingestion.ref(id))

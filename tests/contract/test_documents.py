@@ -26,6 +26,7 @@ from perdure.documents.port import (
     Replace,
     StoreUnavailable,
     Upsert,
+    delete_unchanged,
     in_batches,
 )
 
@@ -421,6 +422,20 @@ async def test_a_replace_does_not_bring_back_what_increments_added(store: Docume
 async def test_an_empty_batch_does_nothing(store: Documents) -> None:
     await store.batch(TASKS, HERE, [])
     assert await ids(store) == []
+
+
+async def test_a_document_is_deleted_as_it_was_read_or_not_at_all(store: Documents) -> None:
+    read = await store.create(TASKS, HERE, {"id": "a", "n": 1})
+    await store.increment(TASKS, HERE, "a", {"n": 1})
+    with pytest.raises(DocumentChanged):
+        await store.batch(TASKS, HERE, [Create({"id": "b"}), *delete_unchanged(read)])
+    assert await store.read(TASKS, HERE, "b") is None
+    now = await store.read(TASKS, HERE, "a")
+    assert now
+    await store.batch(TASKS, HERE, [Create({"id": "b"}), *delete_unchanged(now)])
+    assert (await store.read(TASKS, HERE, "a"), (await store.read(TASKS, HERE, "b")) is not None) == (None, True)
+    with pytest.raises(DocumentMissing):
+        await store.batch(TASKS, HERE, delete_unchanged(now))
 
 
 async def test_operations_of_a_batch_see_what_came_before_them(store: Documents) -> None:
