@@ -1,6 +1,7 @@
 """The one place where parts are chosen and put together."""
 
 import importlib
+import logging
 import os
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +12,7 @@ from perdure.documents.port import Documents
 from perdure.documents.sqlite import SqliteDocuments
 from perdure.models.embeddings import Embeddings, HashingEmbeddings
 from perdure.models.port import Model
-from perdure.redaction import RedactorError, content_log, load_redactor, redact_logs
+from perdure.redaction import SILENT, RedactorError, content_log, load_redactor, redact_logs
 from perdure.retention import ttl
 from perdure.settings import Settings, SettingsError
 from perdure.stores.embedding_space import EmbeddingSpace
@@ -75,7 +76,7 @@ def guard_logs(settings: Settings) -> None:
         redact_logs(load_redactor(settings.redactor))
     except RedactorError as error:
         raise SettingsError(f"PERDURE_REDACTOR: {error}") from error
-    content_log.disabled = not settings.log_content
+    content_log.setLevel(logging.NOTSET if settings.log_content else SILENT)
 
 
 @cache

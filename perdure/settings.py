@@ -1,9 +1,11 @@
 """Settings, all from environment variables. On a laptop the host fills those from local.settings.json."""
 
+import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from perdure.retention import Retention, RetentionError
 
@@ -12,6 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 _ADDRESS = re.compile(r"https?://[^\s/]+")
+
+_DATABASE = re.compile(r"[^/\\#?\s]{1,255}")
 
 
 class SettingsError(Exception):
@@ -80,8 +84,12 @@ class Settings:
         if state == "cosmos" and not text("COSMOS_ENDPOINT"):
             raise SettingsError("PERDURE_STATE is 'cosmos', and COSMOS_ENDPOINT does not say which account")
         for name in ("COSMOS_ENDPOINT", "OPENAI_BASE_URL", "AZURE_OPENAI_ENDPOINT"):
-            if (address := text(name)) and not _ADDRESS.match(address):
+            if (address := text(name)) and not _is_address(address):
                 raise SettingsError(f"{name} is {address!r}; it must start with https:// or http:// and name a host")
+        if (database := text("COSMOS_DATABASE")) and not _DATABASE.fullmatch(database):
+            raise SettingsError(f"COSMOS_DATABASE is {database!r}; it must be a name without / \\ # ? of at most 255")
+        if (key := text("COSMOS_KEY")) and not _is_base64(key):
+            raise SettingsError("COSMOS_KEY is no key of an account: those are written in base64")
         has_endpoint = text("OPENAI_API_KEY") or text("OPENAI_BASE_URL") or text("AZURE_OPENAI_ENDPOINT")
         if text("PERDURE_EMBEDDING_MODEL") and not has_endpoint:
             raise SettingsError(
@@ -120,6 +128,20 @@ class Settings:
     def has_model(self) -> bool:
         """Whether a model endpoint is configured; the offline planner stands in otherwise."""
         return bool(self.openai_api_key or self.openai_base_url or self.azure_openai_endpoint)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(_ADDRESS.match(text) and urlsplit(text).hostname and (urlsplit(text).port or 1))
+    except ValueError:
+        return False
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        return bool(base64.b64decode(text, validate=True))
+    except ValueError:
+        return False
 
 
 def _retention(environ: Mapping[str, str]) -> Retention:

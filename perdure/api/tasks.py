@@ -4,7 +4,7 @@ import re
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from perdure.api.problems import Invalid, NotFound
+from perdure.api.problems import Conflict, Invalid, NotFound
 from perdure.api.schemas.tasks import TaskRequest
 from perdure.api.threads import enter_thread
 from perdure.bootstrap import Services
@@ -43,13 +43,17 @@ async def submit(app: Services, who: Principal, request: TaskRequest) -> Task:
         created_at=datetime.now(UTC),
         thread=request.thread_id,
     )
+    # The task first: whatever stops us from here on, a task that holds a thread is one that can be found and ended.
+    await app.tasks.add(task)
     if task.thread is not None:
-        await enter_thread(app, who, task.thread, task.id, request.if_busy)
-    try:
-        await app.tasks.add(task)
-    except DocumentError:
-        await _leave_thread(app, task)
-        raise
+        try:
+            await enter_thread(app, who, task.thread, task.id, request.if_busy)
+        except (Conflict, DocumentError):
+            # It may be in the thread although the store did not say so. What cannot be undone here ends as lost.
+            with suppress(DocumentError):
+                await _leave_thread(app, task)
+                await app.tasks.remove(task)
+            raise
     return task
 
 

@@ -63,6 +63,11 @@ class TaskStore:
         """Store a new task."""
         await self._store.create(TASKS, (task.tenant, task.id), documents.from_task(task) | self._ttl)
 
+    async def remove(self, task: Task) -> None:
+        """Take back a task that was not started."""
+        with suppress(DocumentMissing):
+            await self._store.delete(TASKS, (task.tenant, task.id), task.id)
+
     async def get(self, tenant: str, task_id: str) -> Task | None:
         """Read the task alone, without its steps and calls."""
         stored = await self._store.read(TASKS, (tenant, task_id), task_id)
