@@ -43,6 +43,7 @@ class Settings:
         azure_openai_endpoint: `https://<resource>.openai.azure.com`.
         azure_openai_api_key: None for Microsoft Entra ID.
         azure_openai_api_version: None for the adapter's default.
+        public_url: What clients call this deployment when it stands behind a gateway, as in `https://agents.example.com`.
         log_content: Whether prompts, replies, tool arguments and results are logged.
         redactor: `module:function` that every line of log goes through; None for Perdure's own.
         retention: How long things are kept.
@@ -63,6 +64,7 @@ class Settings:
     azure_openai_endpoint: str | None = None
     azure_openai_api_key: str | None = None
     azure_openai_api_version: str | None = None
+    public_url: str | None = None
     log_content: bool = False
     redactor: str | None = None
     retention: Retention = field(default_factory=Retention)
@@ -83,7 +85,7 @@ class Settings:
             raise SettingsError(f"PERDURE_STATE is {state!r}; it must be 'sqlite:<path>' or 'cosmos'")
         if state == "cosmos" and not text("COSMOS_ENDPOINT"):
             raise SettingsError("PERDURE_STATE is 'cosmos', and COSMOS_ENDPOINT does not say which account")
-        for name in ("COSMOS_ENDPOINT", "OPENAI_BASE_URL", "AZURE_OPENAI_ENDPOINT"):
+        for name in ("COSMOS_ENDPOINT", "OPENAI_BASE_URL", "AZURE_OPENAI_ENDPOINT", "PERDURE_PUBLIC_URL"):
             if (address := text(name)) and not _is_address(address):
                 raise SettingsError(f"{name} is {address!r}; it must start with https:// or http:// and name a host")
         if (database := text("COSMOS_DATABASE")) and not _DATABASE.fullmatch(database):
@@ -114,6 +116,7 @@ class Settings:
             azure_openai_endpoint=text("AZURE_OPENAI_ENDPOINT"),
             azure_openai_api_key=text("AZURE_OPENAI_API_KEY"),
             azure_openai_api_version=text("AZURE_OPENAI_API_VERSION"),
+            public_url=(text("PERDURE_PUBLIC_URL") or "").rstrip("/") or None,
             log_content=_switch("PERDURE_LOG_CONTENT", text("PERDURE_LOG_CONTENT")),
             redactor=text("PERDURE_REDACTOR"),
             retention=_retention(environ),

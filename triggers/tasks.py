@@ -10,6 +10,7 @@ from grpc import RpcError
 
 from perdure.api.bodies import read_json, read_query
 from perdure.api.endpoint import caller, endpoint
+from perdure.api.management import urls_for
 from perdure.api.problems import Conflict, Unavailable
 from perdure.api.responses import json_response
 from perdure.api.routes import CANCEL_TASK, GET_TASK, LIST_TASKS, START_TASK
@@ -36,7 +37,8 @@ async def start_task(req: Request, client: df.DurableFunctionsClient) -> Respons
         logger.error("Task %s could not be started: %s", task.id, error)
         await end(app, task, Reason.LOST, "The orchestration could not be started.")
         raise Unavailable("The task hub does not answer, so the task was not started. Try again.") from error
-    urls = client.create_http_management_payload(None, task.id)
+    built_in = client.create_http_management_payload(None, task.id)
+    urls = urls_for(caller(req), built_in, f"agent/task/{task.id}", app.settings.public_url)
     headers = {"Location": urls["statusQueryGetUri"], "Retry-After": "1"}
     return json_response(StartedTask(task_id=task.id, status="processing", **urls), 202, headers)
 

@@ -30,7 +30,7 @@ async def read_json[M: BaseModel](request: Request, model: type[M], limit: int =
         Malformed: Not JSON in UTF-8.
         Invalid: JSON, but not as the model wants it.
     """
-    data = _parse(await _read(request, limit))
+    data = _parse(await read_body(request, limit))
     try:
         return model.model_validate(data)
     except ValidationError as error:
@@ -55,7 +55,8 @@ def _errors(error: ValidationError) -> Sequence[Any]:
     return error.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int) -> bytes:
+    """Read a body whole. Raises TooLarge."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

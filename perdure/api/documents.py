@@ -6,12 +6,15 @@ import json
 import secrets
 from dataclasses import dataclass
 
-from perdure.api.problems import Conflict
+from perdure.api.problems import Conflict, NotFound
 from perdure.api.schemas.memory import DocumentRequest, LoadRequest
 from perdure.bootstrap import Services
 from perdure.domain.ingestion import Ingestion
 from perdure.domain.principal import Principal
 from perdure.stores.memory_documents import LoadedDocument, document_id
+
+PREFIX = "ingestion-"
+"""How ids of ingestions begin; those of tasks do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ async def prepare_load(app: Services, who: Principal, request: LoadRequest) -> L
     await app.ingestion.check()
     wanted = {document_id(one.title, one.text): one for one in request.all}
     parts = [who.tenant, who.user, *sorted(wanted)]
-    load_id = f"ingestion-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}"
+    load_id = f"{PREFIX}{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}"
     published: dict[str, LoadedDocument] = {}
     for id, asked in wanted.items():
         if found := await app.memories.get(who.tenant, who.user, id):
@@ -69,7 +72,15 @@ async def stage(app: Services, load: Load) -> None:
             group.create_task(app.ingestion.stage(load.ingestion.ref(id), document.title, document.text))
 
 
-async def unstage(app: Services, load: Load) -> None:
-    """Take back what was staged for an orchestration that was not started after all."""
-    for id in load.documents:
-        await app.ingestion.discard(load.ingestion.ref(id))
+def own_ingestion(who: Principal, ingestion_id: str, input: str | None) -> Ingestion:
+    """The caller's ingestion, of an orchestration's input. Raises NotFound, in the same words for somebody else's."""
+    ingestion = Ingestion.from_dict(json.loads(input)) if input and ingestion_id.startswith(PREFIX) else None
+    if ingestion is None or (ingestion.tenant, ingestion.user) != (who.tenant, who.user):
+        raise NotFound(f"There is no ingestion {ingestion_id[:64]!r}; POST /api/memory/documents starts one.")
+    return ingestion
+
+
+async def take_back(app: Services, ingestion: Ingestion) -> None:
+    """Remove what an ingestion laid down and has not published; what still runs of it does the same."""
+    for document in ingestion.documents:
+        await app.ingestion.discard(ingestion.ref(document))

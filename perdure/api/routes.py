@@ -19,7 +19,16 @@ from perdure.api.schemas.memory import (
     SearchRequest,
     StartedIngestion,
 )
-from perdure.api.schemas.tasks import StartedTask, TaskListQuery, TaskPageView, TaskRequest, TaskSummary, TaskView
+from perdure.api.schemas.tasks import (
+    ReasonQuery,
+    StartedTask,
+    StatusQuery,
+    TaskListQuery,
+    TaskPageView,
+    TaskRequest,
+    TaskSummary,
+    TaskView,
+)
 from perdure.api.schemas.threads import ThreadQuery, ThreadView
 from perdure.domain.principal import Scope
 
@@ -53,6 +62,11 @@ class Route:
     def binding(self) -> dict[str, Any]:
         """What the Functions route decorator wants to know."""
         return {"route": self.path, "methods": [self.method]}
+
+    @property
+    def action(self) -> str:
+        """The part of the path after the id of the thing; empty when there is none."""
+        return self.path.partition("}/")[2].partition("/")[0]
 
     @property
     def tag(self) -> str:
@@ -130,7 +144,46 @@ OPENAPI = Route("GET", "openapi.json", None, "Describe the API", {200: "applicat
 DOCS = Route("GET", "docs", None, "Read the documentation and try it", {200: "text/html"})
 DOCS_ASSET = Route("GET", "docs/{asset}", None, "What the documentation page loads", {200: "*/*"})
 
-OPERATIONS = {name.lower(): value for name, value in globals().copy().items() if isinstance(value, Route)}
+
+def _management(path: str, look: Scope, change: Scope) -> tuple[Route, ...]:
+    """The routes that stand for the built-in management URLs of an operation."""
+    json, gone = "application/json", {410: "application/json"}
+    return (
+        Route("GET", f"{path}/status", look, "Follow the orchestration", {200: json, 202: json}, query=StatusQuery),
+        Route("DELETE", f"{path}/status", change, "Purge the durable history", {200: json, 412: json}),
+        Route(
+            "POST", f"{path}/raiseEvent/{{event_name}}", change, "Send the orchestration an event", {202: None, **gone},
+            problems=(400, 413),
+        ),
+        *(
+            Route("POST", f"{path}/{name}", change, summary, {202: None, **gone}, query=ReasonQuery, problems=(413,))
+            for name, summary in (
+                ("terminate", "End the orchestration at once"),
+                ("suspend", "Let the orchestration pause"),
+                ("resume", "Let the orchestration go on"),
+            )
+        ),
+        *(
+            Route("POST", f"{path}/{name}", change, summary, {}, problems=(409,))
+            for name, summary in (("rewind", "Refused: nothing is run again"), ("restart", "Refused: it runs once"))
+        ),
+    )  # fmt: skip
+
+
+TASK_MANAGEMENT = _management("agent/task/{task_id}", "task:read", "task:run")
+INGESTION_MANAGEMENT = _management("memory/ingestions/{ingestion_id}", "memory:write", "memory:write")
+
+
+def name_of(route: Route) -> str:
+    """Name a management route by what it does to which operation, as in `terminate_task`."""
+    thing = "task" if route in TASK_MANAGEMENT else "ingestion"
+    verb = "purge" if route.method == "DELETE" else {"raiseEvent": "raise_event_in"}.get(route.action, route.action)
+    return f"{verb}_{thing}"
+
+
+OPERATIONS = {name.lower(): value for name, value in globals().copy().items() if isinstance(value, Route)} | {
+    name_of(route): route for route in (*TASK_MANAGEMENT, *INGESTION_MANAGEMENT)
+}
 """All of them by name, in the order in which they stand above."""
 
 ROUTES = tuple(OPERATIONS.values())

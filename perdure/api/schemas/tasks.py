@@ -58,6 +58,26 @@ class ManagementUrls(BaseModel):
     terminatePostUri: str  # noqa: N815 - as above.
 
 
+class StatusQuery(BaseModel):
+    """What the status of an orchestration tells besides.
+
+    Attributes:
+        showHistory: Also the events of its history.
+        showHistoryOutput: With what activities returned; these are references and outcomes.
+        showInput: With its input, which is a reference.
+    """
+
+    showHistory: bool = False  # noqa: N815 - Durable Functions spells it so.
+    showHistoryOutput: bool = False  # noqa: N815 - as above.
+    showInput: bool = True  # noqa: N815 - as above.
+
+
+class ReasonQuery(BaseModel):
+    """Why an orchestration is changed; it is noted in its history."""
+
+    reason: Annotated[str, StringConstraints(max_length=500)] = ""
+
+
 class StartedTask(ManagementUrls):
     """A task that was taken on."""
 
