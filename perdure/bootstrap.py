@@ -20,6 +20,7 @@ from perdure.stores.facts import FactStore
 from perdure.stores.ingestion import IngestionStore
 from perdure.stores.keys import KeyStore
 from perdure.stores.memories import MemoryStore
+from perdure.stores.starts import StartStore
 from perdure.stores.tasks import TaskStore
 from perdure.stores.threads import ThreadStore
 from perdure.stores.tool_cache import ToolCache
@@ -39,6 +40,7 @@ class Services:
     documents: Documents
     tasks: TaskStore
     threads: ThreadStore
+    starts: StartStore
     keys: KeyStore
     memories: MemoryStore
     tool_cache: ToolCache
@@ -94,6 +96,7 @@ def build(settings: Settings, agents: Agents, tools: ToolRegistry, documents: Do
         documents=documents,
         tasks=TaskStore(documents, ttl(settings.retention.tasks)),
         threads=ThreadStore(documents, ttl(settings.retention.threads)),
+        starts=StartStore(documents),
         keys=KeyStore(documents),
         memories=MemoryStore(documents, space),
         ingestion=IngestionStore(documents, space, ttl(settings.retention.memories)),

@@ -90,7 +90,7 @@ def _operation(name: str, route: Route) -> Json:
         "operationId": name,
         "summary": route.summary,
         "tags": [route.tag],
-        "parameters": [*_path_parameters(route), *_query_parameters(route)],
+        "parameters": [*_path_parameters(route), *_query_parameters(route), *_header_parameters(route)],
         "responses": {str(status): _answer(status, body) for status, body in route.answers.items()}
         | {str(status): _problem(status) for status in problem_statuses(route)},
         "security": [{"apiKey": []}, {"bearer": []}] if route.scope else [],
@@ -123,6 +123,13 @@ def _query_parameters(route: Route) -> list[Json]:
         said = {"description": field.pop("description")} if "description" in field else {}
         parameters.append({"name": name, "in": "query", **said, "schema": field})
     return parameters
+
+
+def _header_parameters(route: Route) -> list[Json]:
+    return [
+        {"name": name, "in": "header", "description": said, "schema": {"type": "string"}}
+        for name, said in route.headers.items()
+    ]
 
 
 def _answer(status: int, body: type[BaseModel] | str | None) -> Json:

@@ -25,6 +25,7 @@ from perdure.api.schemas.tasks import (
     StatusQuery,
     TaskListQuery,
     TaskPageView,
+    TaskQuery,
     TaskRequest,
     TaskSummary,
     TaskView,
@@ -45,6 +46,7 @@ class Route:
         takes: The JSON body; None when it reads none.
         query: The query parameters; None when it reads none.
         problems: Error statuses of its own, beside those that follow from the rest.
+        headers: Request headers it reads, and what they are for.
         examples: Bodies that are taken, by what they show. The documentation has them, and tests send them.
     """
 
@@ -56,6 +58,7 @@ class Route:
     takes: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     problems: tuple[int, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
     examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
     @property
@@ -81,6 +84,7 @@ START_TASK = Route(
     "Start a task",
     {202: StartedTask},
     takes=TaskRequest,
+    headers={"Idempotency-Key": "The same request with the same key within a day is the same task."},
     problems=(409,),
     examples={
         "a question": {"query": "What is 17 * 23, and how many miles are 42 km?"},
@@ -95,7 +99,9 @@ START_TASK = Route(
     },
 )
 LIST_TASKS = Route("GET", "agent/task", "task:read", "List your tasks", {200: TaskPageView}, query=TaskListQuery)
-GET_TASK = Route("GET", "agent/task/{task_id}", "task:read", "Look at a task", {200: TaskView, 202: TaskView})
+GET_TASK = Route(
+    "GET", "agent/task/{task_id}", "task:read", "Look at a task", {200: TaskView, 202: TaskView}, query=TaskQuery
+)
 FOLLOW_TASK = Route(
     "GET",
     "agent/task/{task_id}/events",

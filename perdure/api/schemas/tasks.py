@@ -58,6 +58,16 @@ class ManagementUrls(BaseModel):
     terminatePostUri: str  # noqa: N815 - as above.
 
 
+class TaskQuery(BaseModel):
+    """How a task is looked at.
+
+    Attributes:
+        wait: Seconds to wait for its end before it is shown as it stands.
+    """
+
+    wait: Annotated[int, Field(ge=0, le=60)] = 0
+
+
 class StatusQuery(BaseModel):
     """What the status of an orchestration tells besides.
 
