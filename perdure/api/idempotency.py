@@ -11,18 +11,16 @@ from pydantic import BaseModel
 from starlette.requests import Request
 
 from perdure.api.problems import Invalid, Malformed
+from perdure.api.routes import IDEMPOTENCY_KEY
 from perdure.bootstrap import Services
 from perdure.documents.port import DocumentError
 from perdure.domain.principal import Principal
 from perdure.stores.starts import AnotherRequest, Claim, Started, UnderWay
 from perdure.stores.tasks import new_task_id
 
-HEADER = "Idempotency-Key"
+HEADER = IDEMPOTENCY_KEY.name
 AGAIN_SECONDS = 0.1
 """How soon to look again whether another request has made the start."""
-
-_KEY = re.compile(r'"([\x20-\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255})')
-"""A string of structured fields (RFC 9651) without escapes, or the same without its quotes."""
 
 type Start = Callable[[str], Awaitable[None]]
 """Makes a start of the task with an id; done again with the same id, it completes what is missing."""
@@ -35,10 +33,9 @@ def idempotency_key(request: Request) -> str | None:
     text = request.headers.get(HEADER)
     if text is None:
         return None
-    found = _KEY.fullmatch(text.strip())
-    if found is None:
+    if not re.fullmatch(IDEMPOTENCY_KEY.pattern, text.strip()):
         raise Malformed(f'{HEADER} must be 1 to 255 printable ASCII characters, in quotes as in "8e03978e".')
-    return found[1] or found[2]
+    return text.strip().strip('"')
 
 
 async def start_once(app: Services, who: Principal, key: str | None, asked: BaseModel, start: Start) -> str:

@@ -91,8 +91,8 @@ def _operation(name: str, route: Route) -> Json:
         "summary": route.summary,
         "tags": [route.tag],
         "parameters": [*_path_parameters(route), *_query_parameters(route), *_header_parameters(route)],
-        "responses": {str(status): _answer(status, body) for status, body in route.answers.items()}
-        | {str(status): _problem(status) for status in problem_statuses(route)},
+        "responses": {str(status): _problem(status) for status in problem_statuses(route)}
+        | {str(status): _answer(status, body) for status, body in route.answers.items()},
         "security": [{"apiKey": []}, {"bearer": []}] if route.scope else [],
     }
     if route.scope:
@@ -127,9 +127,13 @@ def _query_parameters(route: Route) -> list[Json]:
 
 def _header_parameters(route: Route) -> list[Json]:
     return [
-        {"name": name, "in": "header", "description": said, "schema": {"type": "string"}}
-        for name, said in route.headers.items()
+        {"name": header.name, "in": "header", "description": header.said, "schema": _text(header.pattern)}
+        for header in route.headers
     ]
+
+
+def _text(pattern: str) -> Json:
+    return {"type": "string", "pattern": pattern}
 
 
 def _answer(status: int, body: type[BaseModel] | str | None) -> Json:
@@ -139,6 +143,8 @@ def _answer(status: int, body: type[BaseModel] | str | None) -> Json:
             pass
         case "text/event-stream":
             answer["content"] = {body: {"schema": EVENT}}
+        case "application/json":
+            answer["content"] = {body: {"schema": {}}}
         case str():
             answer["content"] = {body: {"schema": {"type": "string"}}}
         case model:

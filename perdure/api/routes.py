@@ -20,6 +20,7 @@ from perdure.api.schemas.memory import (
     StartedIngestion,
 )
 from perdure.api.schemas.tasks import (
+    EventData,
     ReasonQuery,
     StartedTask,
     StatusQuery,
@@ -35,6 +36,22 @@ from perdure.domain.principal import Scope
 
 
 @dataclass(frozen=True, slots=True)
+class Header:
+    """A request header that may be sent; `pattern` is what its value must match."""
+
+    name: str
+    said: str
+    pattern: str
+
+
+IDEMPOTENCY_KEY = Header(
+    "Idempotency-Key",
+    "The same request with the same key within a day is the same task.",
+    r'^("[ !#-~]{1,255}"|[!#-~]{1,255})$',
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One route.
 
@@ -46,7 +63,7 @@ class Route:
         takes: The JSON body; None when it reads none.
         query: The query parameters; None when it reads none.
         problems: Error statuses of its own, beside those that follow from the rest.
-        headers: Request headers it reads, and what they are for.
+        headers: Request headers it reads.
         examples: Bodies that are taken, by what they show. The documentation has them, and tests send them.
     """
 
@@ -58,7 +75,7 @@ class Route:
     takes: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     problems: tuple[int, ...] = ()
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: tuple[Header, ...] = ()
     examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
     @property
@@ -84,7 +101,7 @@ START_TASK = Route(
     "Start a task",
     {202: StartedTask},
     takes=TaskRequest,
-    headers={"Idempotency-Key": "The same request with the same key within a day is the same task."},
+    headers=(IDEMPOTENCY_KEY,),
     problems=(409,),
     examples={
         "a question": {"query": "What is 17 * 23, and how many miles are 42 km?"},
@@ -153,13 +170,13 @@ DOCS_ASSET = Route("GET", "docs/{asset}", None, "What the documentation page loa
 
 def _management(path: str, look: Scope, change: Scope) -> tuple[Route, ...]:
     """The routes that stand for the built-in management URLs of an operation."""
-    json, gone = "application/json", {410: "application/json"}
+    json, gone = "application/json", {410: None}
     return (
         Route("GET", f"{path}/status", look, "Follow the orchestration", {200: json, 202: json}, query=StatusQuery),
         Route("DELETE", f"{path}/status", change, "Purge the durable history", {200: json, 412: json}),
         Route(
-            "POST", f"{path}/raiseEvent/{{event_name}}", change, "Send the orchestration an event", {202: None, **gone},
-            problems=(400, 413),
+            "POST", f"{path}/raiseEvent/{{event_name}}", change, "Send the orchestration an event",
+            {202: None, 400: json, **gone}, takes=EventData,
         ),
         *(
             Route("POST", f"{path}/{name}", change, summary, {202: None, **gone}, query=ReasonQuery, problems=(413,))

@@ -26,8 +26,13 @@ def tasks_of(app: App, query: str) -> list[str]:
 
 def test_two_hundred_identical_starts_at_once_are_one_task(app: App, provider: ScriptedProvider) -> None:
     query = provider.plan("Start me once", [Answer("Once.")])
-    with ThreadPoolExecutor(200) as pool:
-        answers = list(pool.map(lambda _: post(app, '"the-key"', query), range(200)))
+    # One connection each.
+    limits, key = httpx.Limits(max_connections=None), app.client.headers["X-API-Key"]
+    with (
+        httpx.Client(base_url=app.client.base_url, headers={"X-API-Key": key}, limits=limits, timeout=60) as client,
+        ThreadPoolExecutor(200) as pool,
+    ):
+        answers = list(pool.map(lambda _: post(app, '"the-key"', query, client), range(200)))
     assert {answer.status_code for answer in answers} == {202}
     [task_id] = {answer.json()["task_id"] for answer in answers}
     assert len({answer.json()["statusQueryGetUri"] for answer in answers}) == 1

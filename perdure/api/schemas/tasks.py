@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, StringConstraints
 
 from perdure.domain.task import LedgerEntry, Task, TaskRecord
 
@@ -80,6 +80,10 @@ class StatusQuery(BaseModel):
     showHistory: bool = False  # noqa: N815 - Durable Functions spells it so.
     showHistoryOutput: bool = False  # noqa: N815 - as above.
     showInput: bool = True  # noqa: N815 - as above.
+
+
+class EventData(RootModel[JsonValue]):
+    """What an event carries: any JSON."""
 
 
 class ReasonQuery(BaseModel):
