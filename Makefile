@@ -38,7 +38,7 @@ SETTINGS := $(if $(COSMOS_ENDPOINT),export PERDURE_STATE=cosmos;,up="$$($(BIN)/p
 endif
 
 run: setup ## Run the app on http://127.0.0.1:7071 (PORT=...), with no cloud and no key (STATE=cosmos: in Cosmos DB)
-	@$(SETTINGS) $(BIN)/python -m devhost --port $(PORT) --on-ready "$(BIN)/python -m perdure welcome {url}" $(HOST_ARGS)
+	@$(SETTINGS) $(BIN)/python -m perdure check > /dev/null && $(BIN)/python -m devhost --port $(PORT) --on-ready "$(BIN)/python -m perdure welcome {url}" $(HOST_ARGS)
 
 stop: setup ## End the Cosmos endpoint that 'make run STATE=cosmos' left running, and its data with it
 	@$(BIN)/python -m tests.cosmos.local down

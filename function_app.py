@@ -6,18 +6,31 @@ import azure.functions as func
 from activities import finish_task, ingestion, join_thread, model_step, tool_call
 from orchestrators import agent_task, ingest_documents
 from perdure.bootstrap import definitions, guard_logs
-from triggers import catalogue, documentation, keys, memory, retention, task_events, tasks, threads
+from triggers import (
+    catalogue,
+    documentation,
+    keys,
+    management,
+    memory,
+    retention,
+    start_task,
+    task_events,
+    tasks,
+    threads,
+)
 
 # A wrong setting or agent file stops the start here, with its reason, and not the first task that meets it.
 settings, _ = definitions()
 guard_logs(settings)
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+app.register_functions(start_task.bp)
 app.register_functions(tasks.bp)
 app.register_functions(task_events.bp)
 app.register_functions(threads.bp)
 app.register_functions(memory.bp)
 app.register_functions(keys.bp)
+app.register_functions(management.bp)
 app.register_functions(catalogue.bp)
 app.register_functions(documentation.bp)
 app.register_functions(retention.bp)

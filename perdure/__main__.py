@@ -1,4 +1,4 @@
-"""Commands for whoever runs the app: `python -m perdure key` makes an API key."""
+"""Commands for whoever runs the app: `python -m perdure key` makes an API key, `check` says whether it can start."""
 
 import argparse
 import asyncio
@@ -8,10 +8,12 @@ import shlex
 import sys
 from datetime import UTC, datetime, timedelta
 
-from perdure.bootstrap import open_documents
+from perdure.agents import AgentError, load_agents
+from perdure.bootstrap import build, guard_logs, open_documents, tools
 from perdure.documents.port import DocumentError
 from perdure.domain.principal import SCOPES, Principal, check_names
 from perdure.settings import ROOT, Settings, SettingsError
+from perdure.stores.embedding_space import EmbeddingsMismatch
 from perdure.stores.keys import KeyStore
 
 LOCAL_SETTINGS = ROOT / "local.settings.json"
@@ -43,6 +45,7 @@ def main() -> int:
     key.add_argument("--expires-days", type=_days, metavar="DAYS", help="how long it is good for (default: for ever)")
     welcome = commands.add_parser("welcome", help="print how to post a task to a running app, with a first API key")
     welcome.add_argument("url", help="where the app listens, such as http://127.0.0.1:7071")
+    commands.add_parser("check", help="say whether settings, agents and store fit together; fail if they do not")
     arguments = parser.parse_args()
     if arguments.command == "key":
         try:
@@ -51,13 +54,17 @@ def main() -> int:
             key.error(str(error))
     try:
         settings = Settings.from_env(_local_values() | dict(os.environ))
-        if arguments.command == "key":
-            owner = Principal(arguments.tenant, arguments.user, frozenset(arguments.scope or ["admin"]))
-            expires_at = arguments.expires_days and datetime.now(UTC) + arguments.expires_days
-            print(asyncio.run(_make_key(settings, owner, arguments.label, expires_at)))
-        else:
-            print(asyncio.run(_welcome(settings, arguments.url)))
-    except (SettingsError, DocumentError) as error:
+        match arguments.command:
+            case "key":
+                owner = Principal(arguments.tenant, arguments.user, frozenset(arguments.scope or ["admin"]))
+                expires_at = arguments.expires_days and datetime.now(UTC) + arguments.expires_days
+                print(asyncio.run(_make_key(settings, owner, arguments.label, expires_at)))
+            case "check":
+                asyncio.run(_check(settings))
+                print("Settings, agents and store fit together.")
+            case _:
+                print(asyncio.run(_welcome(settings, arguments.url)))
+    except (SettingsError, AgentError, DocumentError, EmbeddingsMismatch) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -81,6 +88,17 @@ def _days(text: str) -> timedelta:
     if not 0 < days <= 36_500:
         raise argparse.ArgumentTypeError(f"{text} is not a number of days above 0 and up to 36500")
     return timedelta(days=days)
+
+
+async def _check(settings: Settings) -> None:
+    """Do what the app does at its start and what it would find out at its first request."""
+    guard_logs(settings)
+    agents = load_agents(settings.agents_dir, settings.default_agent, tools())
+    app = build(settings, agents, tools(), open_documents(settings))
+    try:
+        await app.ingestion.check()
+    finally:
+        await app.documents.close()
 
 
 async def _make_key(settings: Settings, owner: Principal, label: str, expires_at: datetime | None = None) -> str:

@@ -1,6 +1,7 @@
 """The one place where parts are chosen and put together."""
 
 import importlib
+import logging
 import os
 from dataclasses import dataclass
 from functools import cache
@@ -12,7 +13,7 @@ from perdure.documents.sqlite import SqliteDocuments
 from perdure.identity.api_keys import ApiKeys
 from perdure.models.embeddings import Embeddings, HashingEmbeddings
 from perdure.models.port import Model
-from perdure.redaction import RedactorError, content_log, load_redactor, redact_logs
+from perdure.redaction import SILENT, RedactorError, content_log, load_redactor, redact_logs
 from perdure.retention import ttl
 from perdure.settings import Settings, SettingsError
 from perdure.stores.embedding_space import EmbeddingSpace
@@ -20,6 +21,7 @@ from perdure.stores.facts import FactStore
 from perdure.stores.ingestion import IngestionStore
 from perdure.stores.keys import KeyStore
 from perdure.stores.memories import MemoryStore
+from perdure.stores.starts import StartStore
 from perdure.stores.tasks import TaskStore
 from perdure.stores.threads import ThreadStore
 from perdure.stores.tool_cache import ToolCache
@@ -40,6 +42,7 @@ class Services:
     documents: Documents
     tasks: TaskStore
     threads: ThreadStore
+    starts: StartStore
     keys: KeyStore
     api_keys: ApiKeys
     tokens: "Tokens | None"
@@ -79,7 +82,7 @@ def guard_logs(settings: Settings) -> None:
         redact_logs(load_redactor(settings.redactor))
     except RedactorError as error:
         raise SettingsError(f"PERDURE_REDACTOR: {error}") from error
-    content_log.disabled = not settings.log_content
+    content_log.setLevel(logging.NOTSET if settings.log_content else SILENT)
 
 
 @cache
@@ -101,6 +104,7 @@ def build(settings: Settings, agents: Agents, tools: ToolRegistry, documents: Do
         keys=keys,
         api_keys=ApiKeys(keys, settings.admin_key),
         tokens=_tokens(settings),
+        starts=StartStore(documents),
         memories=MemoryStore(documents, space),
         ingestion=IngestionStore(documents, space, ttl(settings.retention.memories)),
         facts=FactStore(documents, space, ttl(settings.retention.memories)),

@@ -14,9 +14,12 @@ from typing import Any, cast
 
 type Redactor = Callable[[str], str]
 
+SILENT = logging.CRITICAL + 1
+"""A level that nothing reaches. A logger's `disabled` would not do: whoever configures logging next resets it."""
+
 content_log = logging.getLogger("perdure.content")
 """For prompts, replies, arguments and results, and whatever may quote them."""
-content_log.disabled = True
+content_log.setLevel(SILENT)
 
 _PATTERNS = (
     (re.compile(r"\bpdk_[0-9a-zA-Z]+_[\w-]+"), "[api key]"),

@@ -1,9 +1,11 @@
 """Settings, all from environment variables. On a laptop the host fills those from local.settings.json."""
 
+import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from perdure.identity.issuers import Issuer, parse_issuers
 from perdure.retention import Retention, RetentionError
@@ -13,6 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 _ADDRESS = re.compile(r"https?://[^\s/]+")
+
+_DATABASE = re.compile(r"[^/\\#?\s]{1,255}")
 
 
 class SettingsError(Exception):
@@ -42,6 +46,7 @@ class Settings:
         azure_openai_api_version: None for the adapter's default.
         admin_key: A first API key with the scope `admin`; None for none.
         issuers: Whose tokens are accepted besides API keys.
+        public_url: What clients call this deployment when it stands behind a gateway, as in `https://agents.example.com`.
         log_content: Whether prompts, replies, tool arguments and results are logged.
         redactor: `module:function` that every line of log goes through; None for Perdure's own.
         retention: How long things are kept.
@@ -64,6 +69,7 @@ class Settings:
     azure_openai_api_version: str | None = None
     admin_key: str | None = field(default=None, repr=False)
     issuers: tuple[Issuer, ...] = ()
+    public_url: str | None = None
     log_content: bool = False
     redactor: str | None = None
     retention: Retention = field(default_factory=Retention)
@@ -84,9 +90,13 @@ class Settings:
             raise SettingsError(f"PERDURE_STATE is {state!r}; it must be 'sqlite:<path>' or 'cosmos'")
         if state == "cosmos" and not text("COSMOS_ENDPOINT"):
             raise SettingsError("PERDURE_STATE is 'cosmos', and COSMOS_ENDPOINT does not say which account")
-        for name in ("COSMOS_ENDPOINT", "OPENAI_BASE_URL", "AZURE_OPENAI_ENDPOINT"):
-            if (address := text(name)) and not _ADDRESS.match(address):
+        for name in ("COSMOS_ENDPOINT", "OPENAI_BASE_URL", "AZURE_OPENAI_ENDPOINT", "PERDURE_PUBLIC_URL"):
+            if (address := text(name)) and not _is_address(address):
                 raise SettingsError(f"{name} is {address!r}; it must start with https:// or http:// and name a host")
+        if (database := text("COSMOS_DATABASE")) and not _DATABASE.fullmatch(database):
+            raise SettingsError(f"COSMOS_DATABASE is {database!r}; it must be a name without / \\ # ? of at most 255")
+        if (key := text("COSMOS_KEY")) and not _is_base64(key):
+            raise SettingsError("COSMOS_KEY is no key of an account: those are written in base64")
         has_endpoint = text("OPENAI_API_KEY") or text("OPENAI_BASE_URL") or text("AZURE_OPENAI_ENDPOINT")
         if text("PERDURE_EMBEDDING_MODEL") and not has_endpoint:
             raise SettingsError(
@@ -113,6 +123,7 @@ class Settings:
             azure_openai_api_version=text("AZURE_OPENAI_API_VERSION"),
             admin_key=_admin_key(text("PERDURE_ADMIN_KEY")),
             issuers=_issuers(text("PERDURE_OIDC_ISSUERS")),
+            public_url=(text("PERDURE_PUBLIC_URL") or "").rstrip("/") or None,
             log_content=_switch("PERDURE_LOG_CONTENT", text("PERDURE_LOG_CONTENT")),
             redactor=text("PERDURE_REDACTOR"),
             retention=_retention(environ),
@@ -127,6 +138,20 @@ class Settings:
     def has_model(self) -> bool:
         """Whether a model endpoint is configured; the offline planner stands in otherwise."""
         return bool(self.openai_api_key or self.openai_base_url or self.azure_openai_endpoint)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(_ADDRESS.match(text) and urlsplit(text).hostname and (urlsplit(text).port or 1))
+    except ValueError:
+        return False
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        return bool(base64.b64decode(text, validate=True))
+    except ValueError:
+        return False
 
 
 def _retention(environ: Mapping[str, str]) -> Retention:

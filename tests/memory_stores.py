@@ -1,5 +1,6 @@
 """Memory over a store of its own, and a whole ingestion in one call, without a task hub."""
 
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,10 +25,11 @@ class Memory:
 
     async def load(self, tenant: str, user: str, title: str, text: str) -> str:
         """Ingest a document and return its id."""
-        ref = DocumentRef(tenant, user, document_id(title, text))
+        ingestion = secrets.token_hex(8)
+        ref = DocumentRef(tenant, user, document_id(title, text), ingestion)
         await self.ingestion.stage(ref, title, text)
         for number in range(await self.ingestion.split(ref)):
-            await self.ingestion.embed(BatchRef(tenant, user, ref.document, number))
+            await self.ingestion.embed(BatchRef(tenant, user, ref.document, ingestion, number))
         await self.ingestion.publish(ref)
         return ref.document
 

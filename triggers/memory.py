@@ -8,8 +8,9 @@ from azurefunctions.extensions.http.fastapi import Request, Response
 from grpc import RpcError
 
 from perdure.api.bodies import MAX_LOAD_BYTES, read_json, read_query
-from perdure.api.documents import prepare_load, stage
+from perdure.api.documents import prepare_load, stage, take_back
 from perdure.api.endpoint import caller, endpoint
+from perdure.api.management import urls_for
 from perdure.api.problems import NotFound, Unavailable
 from perdure.api.responses import json_response
 from perdure.api.routes import LIST_DOCUMENTS, LOAD_DOCUMENTS, REMOVE_DOCUMENT, SEARCH_MEMORY
@@ -46,11 +47,13 @@ async def load_documents(req: Request, client: df.DurableFunctionsClient) -> Res
     try:
         if not await _is_running(client, load.id):
             await stage(app, load)
-            await _start(client, load.id, load.ingestion.to_dict())
+            if not await _start(client, load.id, load.ingestion.to_dict()):
+                await take_back(app, load.ingestion)
     except RpcError as error:
         logger.error("Ingestion %s could not be started: %s", load.id, error)
         raise Unavailable("The task hub does not answer, so nothing was loaded. Try again.") from error
-    urls = client.create_http_management_payload(None, load.id)
+    built_in = client.create_http_management_payload(None, load.id)
+    urls = urls_for(caller(req), built_in, f"memory/ingestions/{load.id}", app.settings.public_url)
     headers = {"Location": urls["statusQueryGetUri"], "Retry-After": "1"}
     names = [DocumentName(id=id, title=document.title) for id, document in load.documents.items()]
     started = StartedIngestion(ingestion_id=load.id, status="processing", documents=names, **urls)
@@ -88,10 +91,12 @@ async def _is_running(client: df.DurableFunctionsClient, ingestion: str) -> bool
     return state is not None and state.runtime_status.name in RUNNING
 
 
-async def _start(client: df.DurableFunctionsClient, ingestion: str, input: dict) -> None:
+async def _start(client: df.DurableFunctionsClient, ingestion: str, input: dict) -> bool:
+    """Start an orchestration; False when an equal request did a moment before: that one serves both."""
     try:
         await client.schedule_new_orchestration(INGEST_DOCUMENTS, input=input, instance_id=ingestion)
     except RpcError:
-        # An equal request may have started it a moment before; that one serves both.
         if not await _is_running(client, ingestion):
             raise
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""Tasks over HTTP: start one, look at it, list them, cancel one."""
+"""Tasks over HTTP: look at one, list them, cancel one."""
 
 import asyncio
 import logging
@@ -8,15 +8,21 @@ import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request, Response
 from grpc import RpcError
 
-from perdure.api.bodies import read_json, read_query
+from perdure.api.bodies import read_query
 from perdure.api.endpoint import caller, endpoint
-from perdure.api.problems import Conflict, Unavailable
+from perdure.api.problems import Conflict
 from perdure.api.responses import json_response
-from perdure.api.routes import CANCEL_TASK, GET_TASK, LIST_TASKS, START_TASK
-from perdure.api.schemas.tasks import StartedTask, TaskListQuery, TaskPageView, TaskRequest, TaskSummary, TaskView
-from perdure.api.tasks import end, first_run, own_task, submit
+from perdure.api.routes import CANCEL_TASK, GET_TASK, LIST_TASKS
+from perdure.api.schemas.tasks import (
+    TaskListQuery,
+    TaskPageView,
+    TaskQuery,
+    TaskSummary,
+    TaskView,
+)
+from perdure.api.tasks import end, own_task, wait_for_end
 from perdure.bootstrap import services
-from perdure.domain.names import AGENT_TASK, CANCEL
+from perdure.domain.names import CANCEL
 from perdure.domain.task import Reason
 from triggers.settling import settled
 
@@ -24,30 +30,15 @@ bp = df.Blueprint(http_auth_level=func.AuthLevel.ANONYMOUS)
 logger = logging.getLogger(__name__)
 
 
-@bp.route(**START_TASK.binding)
-@bp.durable_client_input(client_name="client")
-@endpoint(START_TASK)
-async def start_task(req: Request, client: df.DurableFunctionsClient) -> Response:
-    app = services()
-    task = await submit(app, caller(req), await read_json(req, TaskRequest))
-    try:
-        await client.schedule_new_orchestration(AGENT_TASK, input=first_run(task).to_dict(), instance_id=task.id)
-    except RpcError as error:
-        logger.error("Task %s could not be started: %s", task.id, error)
-        await end(app, task, Reason.LOST, "The orchestration could not be started.")
-        raise Unavailable("The task hub does not answer, so the task was not started. Try again.") from error
-    urls = client.create_http_management_payload(None, task.id)
-    headers = {"Location": urls["statusQueryGetUri"], "Retry-After": "1"}
-    return json_response(StartedTask(task_id=task.id, status="processing", **urls), 202, headers)
-
-
 @bp.route(**GET_TASK.binding)
 @bp.durable_client_input(client_name="client")
 @endpoint(GET_TASK)
 async def get_task(req: Request, client: df.DurableFunctionsClient) -> Response:
     app = services()
-    task = await own_task(app, caller(req), req.path_params["task_id"])
-    await settled(client, task)
+    wanted = read_query(req, TaskQuery)
+    task = await settled(client, await own_task(app, caller(req), req.path_params["task_id"]))
+    if task.reason is None and wanted.wait:
+        await wait_for_end(app, task, wanted.wait, req.is_disconnected)
     record = await app.tasks.record(task.tenant, task.id)
     view = TaskView.of_record(record)
     return json_response(view) if record.task.reason else json_response(view, 202, {"Retry-After": "1"})

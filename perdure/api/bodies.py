@@ -15,6 +15,9 @@ MAX_BODY_BYTES = 256 * 1024
 MAX_ERRORS = 20
 """Most wrong fields that are named in one answer."""
 
+MANY_ERRORS = 20_000
+"""With more wrong fields than these, none is named."""
+
 MAX_LOAD_BYTES = 6 * 1024 * 1024
 """Largest request body with documents: one of 5 MB fits, with the escapes that JSON adds to it."""
 
@@ -27,13 +30,13 @@ async def read_json[M: BaseModel](request: Request, model: type[M], limit: int =
         Malformed: Not JSON in UTF-8.
         Invalid: JSON, but not as the model wants it.
     """
-    data = _parse(await _read(request, limit))
+    data = _parse(await read_body(request, limit))
     try:
         return model.model_validate(data)
     except ValidationError as error:
         # Of a choice between models, the first part of a location is the name of the choice.
         depth = 1 if issubclass(model, RootModel) else 0
-        raise Invalid([_problem(problem, problem["loc"][depth:]) for problem in error.errors()[:MAX_ERRORS]]) from error
+        raise Invalid([_problem(problem, problem["loc"][depth:]) for problem in _errors(error)]) from error
 
 
 def read_query[M: BaseModel](request: Request, model: type[M]) -> M:
@@ -41,11 +44,19 @@ def read_query[M: BaseModel](request: Request, model: type[M]) -> M:
     try:
         return model.model_validate(dict(request.query_params))
     except ValidationError as error:
-        problems = error.errors()[:MAX_ERRORS]
-        raise Invalid([{"pointer": f"?{one['loc'][0]}", "detail": one["msg"]} for one in problems]) from error
+        problems = [{"pointer": f"?{problem['loc'][0]}", "detail": problem["msg"]} for problem in _errors(error)]
+        raise Invalid(problems) from error
 
 
-async def _read(request: Request, limit: int) -> bytes:
+def _errors(error: ValidationError) -> Sequence[Any]:
+    if (count := error.error_count()) > MANY_ERRORS:
+        # To describe them all would keep everybody else waiting.
+        raise Invalid([{"pointer": "", "detail": f"{count:,} things are wrong with it"}]) from error
+    return error.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """Read a body whole. Raises TooLarge."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

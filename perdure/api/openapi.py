@@ -90,9 +90,9 @@ def _operation(name: str, route: Route) -> Json:
         "operationId": name,
         "summary": route.summary,
         "tags": [route.tag],
-        "parameters": [*_path_parameters(route), *_query_parameters(route)],
-        "responses": {str(status): _answer(status, body) for status, body in route.answers.items()}
-        | {str(status): _problem(status) for status in problem_statuses(route)},
+        "parameters": [*_path_parameters(route), *_query_parameters(route), *_header_parameters(route)],
+        "responses": {str(status): _problem(status) for status in problem_statuses(route)}
+        | {str(status): _answer(status, body) for status, body in route.answers.items()},
         "security": [{"apiKey": []}, {"bearer": []}] if route.scope else [],
     }
     if route.scope:
@@ -125,6 +125,17 @@ def _query_parameters(route: Route) -> list[Json]:
     return parameters
 
 
+def _header_parameters(route: Route) -> list[Json]:
+    return [
+        {"name": header.name, "in": "header", "description": header.said, "schema": _text(header.pattern)}
+        for header in route.headers
+    ]
+
+
+def _text(pattern: str) -> Json:
+    return {"type": "string", "pattern": pattern}
+
+
 def _answer(status: int, body: type[BaseModel] | str | None) -> Json:
     answer: Json = {"description": HTTPStatus(status).phrase}
     match body:
@@ -132,6 +143,8 @@ def _answer(status: int, body: type[BaseModel] | str | None) -> Json:
             pass
         case "text/event-stream":
             answer["content"] = {body: {"schema": EVENT}}
+        case "application/json":
+            answer["content"] = {body: {"schema": {}}}
         case str():
             answer["content"] = {body: {"schema": {"type": "string"}}}
         case model:

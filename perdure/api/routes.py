@@ -20,9 +20,36 @@ from perdure.api.schemas.memory import (
     SearchRequest,
     StartedIngestion,
 )
-from perdure.api.schemas.tasks import StartedTask, TaskListQuery, TaskPageView, TaskRequest, TaskSummary, TaskView
+from perdure.api.schemas.tasks import (
+    EventData,
+    ReasonQuery,
+    StartedTask,
+    StatusQuery,
+    TaskListQuery,
+    TaskPageView,
+    TaskQuery,
+    TaskRequest,
+    TaskSummary,
+    TaskView,
+)
 from perdure.api.schemas.threads import ThreadQuery, ThreadView
 from perdure.domain.principal import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A request header that may be sent; `pattern` is what its value must match."""
+
+    name: str
+    said: str
+    pattern: str
+
+
+IDEMPOTENCY_KEY = Header(
+    "Idempotency-Key",
+    "The same request with the same key within a day is the same task.",
+    r'^("[ !#-~]{1,255}"|[!#-~]{1,255})$',
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +64,7 @@ class Route:
         takes: The JSON body; None when it reads none.
         query: The query parameters; None when it reads none.
         problems: Error statuses of its own, beside those that follow from the rest.
+        headers: Request headers it reads.
         examples: Bodies that are taken, by what they show. The documentation has them, and tests send them.
     """
 
@@ -48,12 +76,18 @@ class Route:
     takes: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     problems: tuple[int, ...] = ()
+    headers: tuple[Header, ...] = ()
     examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
     @property
     def binding(self) -> dict[str, Any]:
         """What the Functions route decorator wants to know."""
         return {"route": self.path, "methods": [self.method]}
+
+    @property
+    def action(self) -> str:
+        """The part of the path after the id of the thing; empty when there is none."""
+        return self.path.partition("}/")[2].partition("/")[0]
 
     @property
     def tag(self) -> str:
@@ -68,6 +102,7 @@ START_TASK = Route(
     "Start a task",
     {202: StartedTask},
     takes=TaskRequest,
+    headers=(IDEMPOTENCY_KEY,),
     problems=(409,),
     examples={
         "a question": {"query": "What is 17 * 23, and how many miles are 42 km?"},
@@ -82,7 +117,9 @@ START_TASK = Route(
     },
 )
 LIST_TASKS = Route("GET", "agent/task", "task:read", "List your tasks", {200: TaskPageView}, query=TaskListQuery)
-GET_TASK = Route("GET", "agent/task/{task_id}", "task:read", "Look at a task", {200: TaskView, 202: TaskView})
+GET_TASK = Route(
+    "GET", "agent/task/{task_id}", "task:read", "Look at a task", {200: TaskView, 202: TaskView}, query=TaskQuery
+)
 FOLLOW_TASK = Route(
     "GET",
     "agent/task/{task_id}/events",
@@ -151,7 +188,46 @@ OPENAPI = Route("GET", "openapi.json", None, "Describe the API", {200: "applicat
 DOCS = Route("GET", "docs", None, "Read the documentation and try it", {200: "text/html"})
 DOCS_ASSET = Route("GET", "docs/{asset}", None, "What the documentation page loads", {200: "*/*"})
 
-OPERATIONS = {name.lower(): value for name, value in globals().copy().items() if isinstance(value, Route)}
+
+def _management(path: str, look: Scope, change: Scope) -> tuple[Route, ...]:
+    """The routes that stand for the built-in management URLs of an operation."""
+    json, gone = "application/json", {410: None}
+    return (
+        Route("GET", f"{path}/status", look, "Follow the orchestration", {200: json, 202: json}, query=StatusQuery),
+        Route("DELETE", f"{path}/status", change, "Purge the durable history", {200: json, 412: json}),
+        Route(
+            "POST", f"{path}/raiseEvent/{{event_name}}", change, "Send the orchestration an event",
+            {202: None, 400: json, **gone}, takes=EventData,
+        ),
+        *(
+            Route("POST", f"{path}/{name}", change, summary, {202: None, **gone}, query=ReasonQuery, problems=(413,))
+            for name, summary in (
+                ("terminate", "End the orchestration at once"),
+                ("suspend", "Let the orchestration pause"),
+                ("resume", "Let the orchestration go on"),
+            )
+        ),
+        *(
+            Route("POST", f"{path}/{name}", change, summary, {}, problems=(409,))
+            for name, summary in (("rewind", "Refused: nothing is run again"), ("restart", "Refused: it runs once"))
+        ),
+    )  # fmt: skip
+
+
+TASK_MANAGEMENT = _management("agent/task/{task_id}", "task:read", "task:run")
+INGESTION_MANAGEMENT = _management("memory/ingestions/{ingestion_id}", "memory:write", "memory:write")
+
+
+def name_of(route: Route) -> str:
+    """Name a management route by what it does to which operation, as in `terminate_task`."""
+    thing = "task" if route in TASK_MANAGEMENT else "ingestion"
+    verb = "purge" if route.method == "DELETE" else {"raiseEvent": "raise_event_in"}.get(route.action, route.action)
+    return f"{verb}_{thing}"
+
+
+OPERATIONS = {name.lower(): value for name, value in globals().copy().items() if isinstance(value, Route)} | {
+    name_of(route): route for route in (*TASK_MANAGEMENT, *INGESTION_MANAGEMENT)
+}
 """All of them by name, in the order in which they stand above."""
 
 ROUTES = tuple(OPERATIONS.values())

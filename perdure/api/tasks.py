@@ -1,10 +1,13 @@
 """What the task routes do, apart from speaking HTTP and starting orchestrations."""
 
+import asyncio
 import re
+import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from perdure.api.problems import Invalid, NotFound
+from perdure.api.problems import Conflict, Invalid, NotFound
 from perdure.api.schemas.tasks import TaskRequest
 from perdure.api.threads import enter_thread
 from perdure.bootstrap import Services
@@ -13,16 +16,19 @@ from perdure.domain.principal import Principal
 from perdure.domain.references import Run
 from perdure.domain.task import Reason, Task
 from perdure.domain.thread import leave
-from perdure.stores.tasks import new_task_id
 
 START_SECONDS = 30
 """How long a task may exist before its orchestration does. One that has none by then will never have one."""
 
+FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.1, 1.0
+"""How often a waiting request looks whether its task has ended: soon at first, then once a second."""
+
 _TASK_ID = re.compile(r"[0-9a-f]{32}")
 
 
-async def submit(app: Services, who: Principal, request: TaskRequest) -> Task:
-    """Store a new task, with its agent as it is defined now, in its thread if it names one.
+async def submit(app: Services, who: Principal, request: TaskRequest, task_id: str) -> Task:
+    """Store a new task, with its agent as it is defined now, in its thread if it names one. Done again, it completes
+    what is missing.
 
     Raises:
         Invalid: There is no such agent.
@@ -33,7 +39,7 @@ async def submit(app: Services, who: Principal, request: TaskRequest) -> Task:
         known = ", ".join(sorted(app.agents.by_name))
         raise Invalid([{"pointer": "/agent", "detail": f"there is no agent {request.agent!r}; there are: {known}"}])
     task = Task(
-        id=new_task_id(),
+        id=task_id,
         tenant=who.tenant,
         user=who.user,
         query=request.query,
@@ -43,13 +49,17 @@ async def submit(app: Services, who: Principal, request: TaskRequest) -> Task:
         created_at=datetime.now(UTC),
         thread=request.thread_id,
     )
+    # The task first: whatever stops us from here on, a task that holds a thread is one that can be found and ended.
+    task = await app.tasks.add(task)
     if task.thread is not None:
-        await enter_thread(app, who, task.thread, task.id, request.if_busy)
-    try:
-        await app.tasks.add(task)
-    except DocumentError:
-        await _leave_thread(app, task)
-        raise
+        try:
+            await enter_thread(app, who, task.thread, task.id, request.if_busy)
+        except (Conflict, DocumentError):
+            # It may be in the thread although the store did not say so. What cannot be undone here ends as lost.
+            with suppress(DocumentError):
+                await _leave_thread(app, task)
+                await app.tasks.remove(task)
+            raise
     return task
 
 
@@ -66,6 +76,17 @@ async def own_task(app: Services, who: Principal, task_id: str) -> Task:
     if task is None or task.user != who.user:
         raise NotFound(f"There is no task {task_id[:64]!r}; task ids come from POST /api/agent/task.")
     return task
+
+
+async def wait_for_end(app: Services, task: Task, seconds: float, left: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until a task has ended, at most some seconds, and no longer than the caller does."""
+    deadline, pause = time.monotonic() + seconds, FIRST_LOOK_SECONDS
+    while (remaining := deadline - time.monotonic()) > 0 and not await left():
+        await asyncio.sleep(min(pause, remaining))
+        found = await app.tasks.get(task.tenant, task.id)
+        if found is None or found.reason is not None:
+            return
+        pause = min(pause * 1.5, LONGEST_LOOK_SECONDS)
 
 
 async def settle(app: Services, task: Task, orchestration: str | None) -> Task:

@@ -26,8 +26,6 @@ several physical partitions.
 
 import asyncio
 import json
-import secrets
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
@@ -36,15 +34,14 @@ from weakref import WeakValueDictionary
 from perdure.documents.containers import Container
 from perdure.documents.cosmos_account import CosmosAccount, CosmosSettings, Refused
 from perdure.documents.cosmos_containers import MARKS
+from perdure.documents.cosmos_counting import OperationNumbers, old_marks
 from perdure.documents.cosmos_ids import escape, key
 from perdure.documents.cosmos_items import (
-    BatchItem,
     Query,
     document_error,
     marked,
     named,
     new_mark,
-    pointer,
     stored_item,
 )
 from perdure.documents.port import (
@@ -69,24 +66,13 @@ from perdure.documents.port import (
     encode_batch,
 )
 
-MAX_MARKS = 32
-"""Marks of processes that a document may carry before those of old ones are removed."""
-
-OLD_SECONDS = 600
-"""Age at which a process's mark has no use: no operation is repeated for so long."""
-
-MAX_PATCH = 10
-"""Steps of one patch. Azure Cosmos DB's limit."""
-
 
 class CosmosDocuments:
     """The storage port over one Azure Cosmos DB database."""
 
     def __init__(self, settings: CosmosSettings) -> None:
         self._account = CosmosAccount(settings)
-        # A letter first, so that it is a name in a query.
-        self._process = f"p{secrets.token_hex(6)}"
-        self._last_number = 0
+        self._numbers = OperationNumbers()
         self._counting: WeakValueDictionary[tuple[str, Partition, str], asyncio.Lock] = WeakValueDictionary()
 
     @property
@@ -166,7 +152,7 @@ class CosmosDocuments:
         check_amounts(amounts)
         what = describe(container, partition, id)
         async with self._lock(container, partition, id):
-            number = self._next_number()
+            number = self._numbers.next()
             try:
                 item = await self._account.do(
                     container,
@@ -174,8 +160,8 @@ class CosmosDocuments:
                     lambda items: items.patch_item(
                         key(id),
                         list(partition),
-                        self._steps(amounts, number),
-                        filter_predicate=self._not_seen(number),
+                        self._numbers.steps(amounts, number),
+                        filter_predicate=self._numbers.not_seen(number),
                     ),
                 )
             except Refused as refused:
@@ -198,7 +184,7 @@ class CosmosDocuments:
             # Always in the order of the ids, so that no two batches wait for each other.
             for id in counted:
                 await held.enter_async_context(self._lock(container, partition, id))
-            numbers = [self._next_number() for _ in operations]
+            numbers = [self._numbers.next() for _ in operations]
             try:
                 await self._account.do(
                     container,
@@ -206,7 +192,7 @@ class CosmosDocuments:
                     # Made anew for each attempt: the SDK takes the conditions out of what it is given.
                     lambda items: items.execute_item_batch(
                         [
-                            self._in_batch(operation, document, number)
+                            self._numbers.in_batch(operation, document, number)
                             for operation, document, number in zip(operations, documents, numbers, strict=True)
                         ],
                         list(partition),
@@ -355,41 +341,9 @@ class CosmosDocuments:
     def _lock(self, container: Container, partition: Partition, id: str) -> asyncio.Lock:
         return self._counting.setdefault((container.name, partition, id), asyncio.Lock())
 
-    def _next_number(self) -> int:
-        # Microseconds, so that a mark tells its age; a float holds them exactly until the year 2255.
-        self._last_number = max(self._last_number + 1, time.time_ns() // 1000)
-        return self._last_number
-
-    def _steps(self, amounts: Mapping[str, float], number: int) -> list[dict[str, Any]]:
-        counts = [{"op": "incr", "path": pointer(name), "value": amount} for name, amount in amounts.items()]
-        return [*counts, {"op": "set", "path": f"/{MARKS}/{self._process}", "value": number}]
-
-    def _not_seen(self, number: int) -> str:
-        seen = f"c.{MARKS}.{self._process}"
-        return f"FROM c WHERE NOT IS_DEFINED({seen}) OR {seen} < {number}"
-
-    def _in_batch(self, operation: Operation, document: Body, number: int) -> BatchItem:
-        match operation:
-            case Create():
-                return "create", (document,)
-            case Upsert():
-                return "upsert", (document,)
-            case Replace(_, etag):
-                return "replace", (document["id"], document), {"if_match_etag": etag}
-            case Delete(id):
-                return "delete", (key(id),)
-            case Increment(id, amounts):
-                condition = {"filter_predicate": self._not_seen(number)}
-                return "patch", (key(id), self._steps(amounts, number)), condition
-
     async def _forget_old_marks(self, container: Container, partition: Partition, item: Body) -> None:
         """Keep a document that many processes count in from growing for ever."""
-        marks: dict[str, Any] = item[MARKS]
-        if len(marks) <= MAX_MARKS:
-            return
-        oldest = (time.time() - OLD_SECONDS) * 1_000_000
-        old = [name for name, number in marks.items() if isinstance(number, int) and number < oldest][:MAX_PATCH]
-        if not old:
+        if not (old := old_marks(item)):
             return
         from azure.core import MatchConditions
 

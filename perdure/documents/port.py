@@ -263,6 +263,11 @@ def in_batches[T: Operation](operations: Iterable[T], room: int = MAX_BATCH) -> 
         yield batch
 
 
+def delete_unchanged(stored: Stored) -> list[Operation]:
+    """What of a batch removes a document, or fails the batch with DocumentChanged when it is not as it was read."""
+    return [Replace(stored.body, stored.etag), Delete(stored.body["id"])]
+
+
 def encode_batch(container: Container, partition: Partition, operations: Sequence[Operation]) -> list[str]:
     """Write the body of each operation; empty for one without.
 

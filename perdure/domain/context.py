@@ -23,7 +23,8 @@ SUMMARISE = (
 
 def tokens(message: Message) -> int:
     """Estimate the tokens of a message."""
-    characters = len(message.content) + sum(len(call.name) + len(call.arguments) for call in message.tool_calls)
+    characters = len(message.content) + len(message.tool_call_id or "")
+    characters += sum(len(call.id) + len(call.name) + len(call.arguments) for call in message.tool_calls)
     return OVERHEAD + math.ceil(characters / CHARACTERS_PER_TOKEN)
 
 

@@ -12,11 +12,12 @@ type Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class DocumentRef:
-    """One document of one user."""
+    """One document of one user on its way into memory, by one ingestion of perhaps several."""
 
     tenant: str
     user: str
     document: str
+    ingestion: str
 
     @classmethod
     def from_dict(cls, data: Json) -> Self:
@@ -33,6 +34,7 @@ class BatchRef:
     tenant: str
     user: str
     document: str
+    ingestion: str
     batch: int
 
     @classmethod
@@ -44,7 +46,7 @@ class BatchRef:
 
     @property
     def document_ref(self) -> DocumentRef:
-        return DocumentRef(self.tenant, self.user, self.document)
+        return DocumentRef(self.tenant, self.user, self.document, self.ingestion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +74,14 @@ class Ingestion:
     """Where an ingestion stands: its input, and what it hands to itself when it continues as new.
 
     Attributes:
+        id: No other ingestion has it, so what is laid down on the way is this one's, whoever else ingests the document.
         documents: Ids of the documents.
         batches: For each document, how many batches it was split into; empty before all were split.
         embedded: How many batches, of all documents together, have been dealt with.
         failures: Why a document cannot be ingested, by its id.
     """
 
+    id: str
     tenant: str
     user: str
     documents: tuple[str, ...]
@@ -94,13 +98,15 @@ class Ingestion:
         return asdict(self)
 
     def ref(self, document: str) -> DocumentRef:
-        return DocumentRef(self.tenant, self.user, document)
+        return DocumentRef(self.tenant, self.user, document, self.id)
 
     @property
     def batch_refs(self) -> list[BatchRef]:
         """Every batch of every document, in order."""
         counts = zip(self.documents, self.batches, strict=True)
-        return [BatchRef(self.tenant, self.user, document, n) for document, count in counts for n in range(count)]
+        return [
+            BatchRef(self.tenant, self.user, document, self.id, n) for document, count in counts for n in range(count)
+        ]
 
     @property
     def sound(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """One model step: read the conversation, ask the model, record its reply and the calls it asks for."""
 
+import json
 from datetime import UTC, datetime
 
 from perdure.bootstrap import Services
@@ -18,7 +19,7 @@ DETAIL = 300
 """Most characters of a provider's message that enter durable history."""
 
 MAX_REPLY_BYTES = 1024 * 1024
-"""Largest reply that is taken, in bytes of UTF-8 with all arguments: it must fit a document beside the query."""
+"""Largest reply that is taken, with all arguments, in bytes as JSON: it must fit a document beside the query."""
 
 
 async def take_step(app: Services, ref: StepRef) -> StepOutcome:
@@ -60,6 +61,6 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
 
 def _bounded(reply: ModelReply) -> ModelReply:
     texts = [reply.text, *(part for call in reply.tool_calls for part in (call.id, call.name, call.arguments))]
-    if (size := sum(len(text.encode()) for text in texts)) > MAX_REPLY_BYTES:
+    if (size := len(json.dumps(texts, ensure_ascii=False).encode())) > MAX_REPLY_BYTES:
         raise ModelRejected(f"The model's reply has {size:,} bytes; {MAX_REPLY_BYTES:,} are taken.")
     return reply

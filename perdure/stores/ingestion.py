@@ -1,10 +1,12 @@
 """Documents on their way into memory. What is written has deterministic ids, so every part may run again.
 
-1. `stage` keeps the text, before the orchestration starts.
+1. `stage` keeps the text, before the orchestration starts, and a load, which stands for the ingestion of the document.
 2. `split` cuts it into passages and lays them down in batches.
 3. `embed` turns one batch into searchable passages.
-4. `publish` writes the document itself, the moment from which it is listed and found, and clears up; `discard` clears
-   up after a document that failed.
+4. `publish` puts the document in place of the load, in one batch of writes: from then on it is listed and found. Then
+   it clears up; `discard` clears up after a document that failed.
+
+Without its load and not published, an ingestion is over: whatever of it still runs takes back what it wrote.
 """
 
 import asyncio
@@ -16,13 +18,17 @@ from itertools import islice
 from perdure.documents.containers import MEMORIES
 from perdure.documents.port import (
     Body,
+    Create,
     Delete,
+    DocumentChanged,
     DocumentExists,
     DocumentMissing,
     Documents,
     Operation,
     Partition,
+    Stored,
     Upsert,
+    delete_unchanged,
 )
 from perdure.domain.chunks import chunks
 from perdure.domain.ingestion import BatchRef, DocumentRef
@@ -64,16 +70,13 @@ class IngestionStore:
 
     async def stage(self, ref: DocumentRef, title: str, text: str) -> None:
         """Keep a document's text until it is ingested."""
-        partition = _partition(ref)
         pieces = [text[at : at + RAW_CHARACTERS] for at in range(0, len(text), RAW_CHARACTERS)]
         for number, piece in enumerate(pieces):
-            await self._store.upsert(
-                MEMORIES, partition, _staged(documents.raw_id(ref.document, number), documents.RAW, text=piece)
-            )
-        load = _staged(documents.load_id(ref.document), documents.LOAD, title=title, pieces=len(pieces))
-        # An earlier attempt's, or that of an ingestion that runs just now, may say more than ours.
-        with suppress(DocumentExists):
-            await self._store.create(MEMORIES, partition, load)
+            name = documents.raw_id(ref.document, ref.ingestion, number)
+            await self._store.upsert(MEMORIES, _partition(ref), _staged(name, documents.RAW, text=piece))
+        name = documents.load_id(ref.document, ref.ingestion)
+        load = _staged(name, documents.LOAD, title=title, pieces=len(pieces))
+        await self._store.create(MEMORIES, _partition(ref), load)
 
     async def split(self, ref: DocumentRef) -> int:
         """Cut a document into passages; returns how many batches they make: none when it is published already.
@@ -84,8 +87,8 @@ class IngestionStore:
         load = await self._load(ref)
         if load is None:
             return 0
-        partition, title = _partition(ref), load["title"]
-        names = [documents.raw_id(ref.document, number) for number in range(load["pieces"])]
+        partition, title = _partition(ref), load.body["title"]
+        names = [documents.raw_id(ref.document, ref.ingestion, number) for number in range(load.body["pieces"])]
         pieces = [await self._store.read(MEMORIES, partition, name) for name in names]
         if any(piece is None for piece in pieces):
             raise _gone(ref)
@@ -93,29 +96,27 @@ class IngestionStore:
         found = await asyncio.to_thread(lambda: list(islice(chunks(text), MAX_PASSAGES + 1)))
         if len(found) > MAX_PASSAGES:
             raise IngestionFailed(f"{title!r} falls into more than {MAX_PASSAGES:,} passages. Split it.")
-        bodies = [documents.from_chunk(ref.document, title, number, chunk) for number, chunk in enumerate(found)]
+        bodies = [documents.from_chunk(ref, title, number, chunk) for number, chunk in enumerate(found)]
         batches = [bodies[at : at + BATCH_PASSAGES] for at in range(0, len(bodies), BATCH_PASSAGES)]
         for number, batch in enumerate(batches):
-            body = _staged(documents.batch_id(ref.document, number), documents.BATCH, passages=batch)
-            await self._store.upsert(MEMORIES, partition, body)
-        await self._store.upsert(MEMORIES, partition, {**load, "passages": len(bodies), "batches": len(batches)})
+            name = documents.batch_id(ref.document, ref.ingestion, number)
+            await self._store.upsert(MEMORIES, partition, _staged(name, documents.BATCH, passages=batch))
+        # Another attempt says the same; one that is over must not leave a load behind.
+        with suppress(DocumentChanged, DocumentMissing):
+            await self._store.replace(MEMORIES, partition, {**load.body, "passages": len(bodies)}, load.etag)
         return len(batches)
 
     async def embed(self, ref: BatchRef) -> int:
         """Embed one batch of passages and store them; returns how many. None of them is found before `publish`.
 
         Raises:
-            IngestionFailed: The batch is gone.
+            IngestionFailed: The ingestion is over.
             EmbeddingsMismatch, ModelRejected: The passages cannot be embedded.
             ModelUnavailable: They can be later.
         """
-        partition = _partition(ref.document_ref)
-        batch = await self._store.read(MEMORIES, partition, documents.batch_id(ref.document, ref.batch))
-        if batch is None:
-            if await self._published(ref.document_ref):
-                return 0
-            raise _gone(ref.document_ref)
-        passages: list[Body] = batch.body["passages"]
+        document, partition = ref.document_ref, _partition(ref.document_ref)
+        batch = await self._store.read(MEMORIES, partition, documents.batch_id(ref.document, ref.ingestion, ref.batch))
+        passages: list[Body] = batch.body["passages"] if batch else []
         vectors = await self._space.embed([documents.embedded_text(passage) for passage in passages])
         ready = [
             Upsert({**passage, "embedding": vector, **self._ttl})
@@ -123,6 +124,8 @@ class IngestionStore:
         ]
         for at in range(0, len(ready), WRITE_PASSAGES):
             await self._store.batch(MEMORIES, partition, ready[at : at + WRITE_PASSAGES])
+        # Asked after writing: whoever ended the ingestion before did not see these passages, or an earlier attempt's.
+        await self._check_alive(document)
         return len(passages)
 
     async def publish(self, ref: DocumentRef) -> int:
@@ -131,56 +134,61 @@ class IngestionStore:
         Raises:
             IngestionFailed: It was removed while it was ingested.
         """
-        partition = _partition(ref)
         load = await self._load(ref)
         if load is not None:
-            loaded = LoadedDocument(ref.document, load["title"], load["passages"], datetime.now(UTC))
-            with suppress(DocumentExists):  # By an earlier attempt, or by another ingestion of the same document.
-                await self._store.create(MEMORIES, partition, documents.from_loaded(loaded) | self._ttl)
-            await self._clear(ref, load)
+            loaded = LoadedDocument(
+                ref.document, ref.ingestion, load.body["title"], load.body["passages"], datetime.now(UTC)
+            )
+            # Together, so that a late repeat does not bring back a document that was removed since.
+            publishing = [Create(documents.from_loaded(loaded) | self._ttl), *delete_unchanged(load)]
+            with suppress(DocumentExists, DocumentMissing, DocumentChanged):
+                await self._store.batch(MEMORIES, _partition(ref), publishing)
+        await self.discard(ref)
         published = await self._published(ref)
         if published is None:
             raise _gone(ref)
         return published.passages
 
     async def discard(self, ref: DocumentRef) -> int:
-        """Remove what is left of a document that failed, unless another ingestion has published it."""
-        load = await self._load(ref)
-        if load is not None and await self._published(ref) is None:
-            await delete_passages(self._store, _partition(ref), ref.document)
-            await self._clear(ref, load)
+        """Remove what an ingestion does not need any more: all of it, unless it published the document."""
+        # The load first: without it the ingestion cannot publish, and what still runs of it takes back what it writes.
+        with suppress(DocumentMissing):
+            await self._store.delete(MEMORIES, _partition(ref), documents.load_id(ref.document, ref.ingestion))
+        published = await self._published(ref)
+        prefixes = documents.staged_prefixes(ref.document, ref.ingestion)
+        if published is None or published.ingestion != ref.ingestion:
+            prefixes += (documents.chunk_prefix(ref.document, ref.ingestion),)
+        for prefix in prefixes:
+            await delete_all(self._store, _partition(ref), prefix)
         return 0
 
-    async def _load(self, ref: DocumentRef) -> Body | None:
-        """What an ingestion knows of a document; None when it is published already.
+    async def _check_alive(self, ref: DocumentRef) -> None:
+        load = documents.load_id(ref.document, ref.ingestion)
+        found = await self._store.read_many(MEMORIES, _partition(ref), [load, ref.document])
+        if not any(one.body["id"] == load or one.body.get("ingestion") == ref.ingestion for one in found):
+            await self.discard(ref)
+            raise _gone(ref)
+
+    async def _load(self, ref: DocumentRef) -> Stored | None:
+        """What an ingestion knows of a document; None when the document is published already.
 
         Raises:
             IngestionFailed: It is neither.
         """
-        stored = await self._store.read(MEMORIES, _partition(ref), documents.load_id(ref.document))
+        stored = await self._store.read(MEMORIES, _partition(ref), documents.load_id(ref.document, ref.ingestion))
         if stored is None and await self._published(ref) is None:
+            await self.discard(ref)
             raise _gone(ref)
-        return stored.body if stored else None
+        return stored
 
     async def _published(self, ref: DocumentRef) -> LoadedDocument | None:
         stored = await self._store.read(MEMORIES, _partition(ref), ref.document)
         return documents.to_loaded(stored.body) if stored and stored.body["type"] == documents.DOCUMENT else None
 
-    async def _clear(self, ref: DocumentRef, load: Body) -> None:
-        names = [documents.raw_id(ref.document, number) for number in range(load["pieces"])]
-        names += [documents.batch_id(ref.document, number) for number in range(load.get("batches", 0))]
-        # The load goes last: without it a repeated attempt would not know what is left to remove.
-        for name in [*names, documents.load_id(ref.document)]:
-            try:
-                await self._store.delete(MEMORIES, _partition(ref), name)
-            except DocumentMissing:
-                continue  # Removed by an earlier attempt, or expired.
 
-
-async def delete_passages(store: Documents, partition: Partition, document: str) -> None:
-    """Delete every passage of a document, page by page."""
+async def delete_all(store: Documents, partition: Partition, prefix: str) -> None:
+    """Delete every document of a partition whose id begins so, page by page."""
     while True:
-        prefix = documents.chunk_prefix(document)
         page = await store.page(MEMORIES, partition, id_prefix=prefix, limit=CLEAR_DOCUMENTS)
         if not page.items:
             return

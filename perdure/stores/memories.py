@@ -6,11 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from perdure.documents.containers import MEMORIES
-from perdure.documents.port import DocumentChanged, DocumentMissing, Documents, Match
+from perdure.documents.port import DocumentChanged, DocumentMissing, Documents, Match, delete_unchanged
 from perdure.models.port import ModelRejected, ModelUnavailable
 from perdure.stores import memory_documents as documents
 from perdure.stores.embedding_space import EmbeddingSpace
-from perdure.stores.ingestion import delete_passages
+from perdure.stores.ingestion import delete_all
 from perdure.stores.memory_documents import LoadedDocument
 from perdure.tools.tool import Passage, ToolError, ToolUnavailable
 
@@ -63,27 +63,32 @@ class MemoryStore:
         stored = await self._store.read(MEMORIES, (tenant, user), document)
         if stored is None:
             return await self._remove_leftovers(tenant, user, document)
-        # Another removal may be as far as this one, and that is all right.
+        # Of two removals at the same time, the later one sees it through.
         with suppress(DocumentChanged, DocumentMissing):
-            body = {**stored.body, "type": documents.REMOVED}
-            await self._store.replace(MEMORIES, (tenant, user), body, stored.etag)
-        # The load too, or an ingestion that is just clearing up would publish the document once more, without passages.
-        with suppress(DocumentMissing):
-            await self._store.delete(MEMORIES, (tenant, user), documents.load_id(document))
-        await delete_passages(self._store, (tenant, user), document)
-        with suppress(DocumentMissing):
-            await self._store.delete(MEMORIES, (tenant, user), document)
+            removed = {**stored.body, "type": documents.REMOVED}
+            stored = await self._store.replace(MEMORIES, (tenant, user), removed, stored.etag)
+            await delete_all(self._store, (tenant, user), documents.chunk_prefix(document, stored.body["ingestion"]))
+            await self._store.batch(MEMORIES, (tenant, user), delete_unchanged(stored))
         return True
 
     async def _remove_leftovers(self, tenant: str, user: str, document: str) -> bool:
-        """Remove what an ingestion that was cut short for good left of a document that was never published."""
-        prefix = documents.chunk_prefix(document)
-        left = await self._store.page(MEMORIES, (tenant, user), id_prefix=prefix, limit=1)
-        loading = await self._store.read(MEMORIES, (tenant, user), documents.load_id(document))
-        if not left.items or loading is not None:
-            return False
-        await delete_passages(self._store, (tenant, user), document)
-        return True
+        """Remove what ingestions that were cut short for good left of a document that is not published."""
+        ingestions: set[str] = set()
+        continuation = None
+        while True:
+            page = await self._store.page(
+                MEMORIES, (tenant, user), id_prefix=documents.chunk_prefix(document), continuation=continuation
+            )
+            ingestions |= {stored.body["ingestion"] for stored in page.items}
+            if (continuation := page.continuation) is None:
+                break
+        # Asked after the passages were seen: an ingestion that has them, but no load, and is not published, is over.
+        names = {documents.load_id(document, one): one for one in ingestions}
+        found = await self._store.read_many(MEMORIES, (tenant, user), [document, *names])
+        alive = {names.get(stored.body["id"], stored.body.get("ingestion")) for stored in found}
+        for ingestion in ingestions - alive:
+            await delete_all(self._store, (tenant, user), documents.chunk_prefix(document, ingestion))
+        return bool(ingestions - alive)
 
     async def search(self, tenant: str, user: str, query: str, limit: int) -> list[Passage]:
         """Find the passages nearest to a query, best first.
@@ -100,15 +105,17 @@ class MemoryStore:
             found = await self._store.nearest(MEMORIES, (tenant, user), vector, where=where, limit=asked)
             near = [match for match in found if match.score >= MIN_SCORE]
             published = await self._published(tenant, user, {match.body["document_id"] for match in near})
-            passages = [_passage(match) for match in near if match.body["document_id"] in published]
+            passages = [
+                _passage(one) for one in near if published.get(one.body["document_id"]) == one.body["ingestion"]
+            ]
             if len(passages) >= limit or len(near) < asked or asked >= MOST_RANKED:
                 return passages[:limit]
             asked *= WIDEN
 
-    async def _published(self, tenant: str, user: str, ids: Iterable[str]) -> set[str]:
-        """Those of the documents that are there as a whole: not half ingested and not half removed."""
+    async def _published(self, tenant: str, user: str, ids: Iterable[str]) -> dict[str, str]:
+        """The ingestions of those documents that are there as a whole: not half ingested and not half removed."""
         found = await asyncio.gather(*(self.get(tenant, user, one) for one in ids))
-        return {document.id for document in found if document}
+        return {document.id: document.ingestion for document in found if document}
 
 
 @dataclass(frozen=True, slots=True)

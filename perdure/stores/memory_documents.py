@@ -1,15 +1,16 @@
 """How loaded documents lie in the memories container, one partition a user.
 
-    <document id>               the document itself; written last, and what makes its passages findable
-    <document id>-00003         its passage 3, with heading path, offsets and embedding
+    <document id>                           the document itself; written last, and what makes its passages findable
+    <document id>-<ingestion>-00003         its passage 3, with heading path, offsets and embedding
 
 While it is ingested, and a week at most, also:
 
-    load-<document id>          title and counts
-    raw-<document id>-003       piece 3 of its text
-    batch-<document id>-00003   its batch 3 of passages that are to be embedded
+    load-<document id>-<ingestion>          title and counts
+    raw-<document id>-<ingestion>-003       piece 3 of its text
+    batch-<document id>-<ingestion>-00003   its batch 3 of passages that are to be embedded
 
-The document id is a hash of title and text, so the same document again writes the same things in the same places.
+The document id is a hash of title and text. Two ingestions of the same document share nothing on their way: the one
+that publishes it first names itself in the document, and only its passages count.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from datetime import datetime
 
 from perdure.documents.port import Body
 from perdure.domain.chunks import Chunk
+from perdure.domain.ingestion import DocumentRef
 
 DOCUMENT = "document"
 REMOVED = "removed"
@@ -34,9 +36,15 @@ _DOCUMENT_ID = re.compile(r"[0-9a-f]{24}")
 
 @dataclass(frozen=True, slots=True)
 class LoadedDocument:
-    """A document a user loaded; `passages` is how many it was cut into."""
+    """A document a user loaded.
+
+    Attributes:
+        ingestion: The ingestion that published it, whose passages are the document's.
+        passages: How many it was cut into.
+    """
 
     id: str
+    ingestion: str
     title: str
     passages: int
     created_at: datetime
@@ -50,26 +58,38 @@ def is_document_id(text: str) -> bool:
     return _DOCUMENT_ID.fullmatch(text) is not None
 
 
-def chunk_prefix(document: str) -> str:
-    return f"{document}-"
+def chunk_prefix(document: str, ingestion: str = "") -> str:
+    """How ids of a document's passages begin: those of one ingestion, or of any."""
+    return f"{_of(document, ingestion)}-" if ingestion else f"{document}-"
 
 
-def load_id(document: str) -> str:
-    return f"load-{document}"
+def load_id(document: str, ingestion: str) -> str:
+    return f"load-{_of(document, ingestion)}"
 
 
-def raw_id(document: str, number: int) -> str:
-    return f"raw-{document}-{number:03}"
+def raw_id(document: str, ingestion: str, number: int) -> str:
+    return f"raw-{_of(document, ingestion)}-{number:03}"
 
 
-def batch_id(document: str, number: int) -> str:
-    return f"batch-{document}-{number:05}"
+def batch_id(document: str, ingestion: str, number: int) -> str:
+    return f"batch-{_of(document, ingestion)}-{number:05}"
+
+
+def staged_prefixes(document: str, ingestion: str) -> tuple[str, ...]:
+    """How ids of what an ingestion stages begin, but for the load."""
+    return f"raw-{_of(document, ingestion)}-", f"batch-{_of(document, ingestion)}-"
+
+
+def _of(document: str, ingestion: str) -> str:
+    # 48 bits tell the ingestions of one document of one user apart.
+    return f"{document}-{hashlib.sha256(ingestion.encode()).hexdigest()[:12]}"
 
 
 def from_loaded(document: LoadedDocument) -> Body:
     return {
         "id": document.id,
         "type": DOCUMENT,
+        "ingestion": document.ingestion,
         "title": document.title,
         "passages": document.passages,
         "created_at": document.created_at.isoformat(),
@@ -77,15 +97,17 @@ def from_loaded(document: LoadedDocument) -> Body:
 
 
 def to_loaded(body: Body) -> LoadedDocument:
-    return LoadedDocument(body["id"], body["title"], body["passages"], datetime.fromisoformat(body["created_at"]))
+    created_at = datetime.fromisoformat(body["created_at"])
+    return LoadedDocument(body["id"], body["ingestion"], body["title"], body["passages"], created_at)
 
 
-def from_chunk(document: str, title: str, number: int, chunk: Chunk) -> Body:
+def from_chunk(ref: DocumentRef, title: str, number: int, chunk: Chunk) -> Body:
     """A passage without its embedding."""
     return {
-        "id": f"{chunk_prefix(document)}{number:05}",
+        "id": f"{chunk_prefix(ref.document, ref.ingestion)}{number:05}",
         "type": CHUNK,
-        "document_id": document,
+        "document_id": ref.document,
+        "ingestion": ref.ingestion,
         "document": title,
         "heading": chunk.heading,
         "text": chunk.text,

@@ -4,6 +4,7 @@ The fields of a document are those of the dataclass; `type` says which one it is
 a default, so that documents of an earlier one can still be read.
 """
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,11 +33,14 @@ def call_document_id(step: int, index: int) -> str:
 
 
 def from_task(task: Task) -> Body:
-    return {**_task.dump_python(task, mode="json"), "type": TASK}
+    # As text: a database that keeps numbers as IEEE 754 doubles would change the large ones.
+    context = None if task.context is None else json.dumps(task.context, ensure_ascii=False)
+    return {**_task.dump_python(task, mode="json"), "context": context, "type": TASK}
 
 
 def to_task(body: Body) -> Task:
-    return _task.validate_python(body)
+    context = None if body["context"] is None else json.loads(body["context"])
+    return _task.validate_python({**body, "context": context})
 
 
 def from_step(step: Step) -> Body:

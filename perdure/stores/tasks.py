@@ -59,9 +59,18 @@ class TaskStore:
         self._store = store
         self._ttl = dict(ttl or {})
 
-    async def add(self, task: Task) -> None:
-        """Store a new task."""
-        await self._store.create(TASKS, (task.tenant, task.id), documents.from_task(task) | self._ttl)
+    async def add(self, task: Task) -> Task:
+        """Store a new task. Returns the stored one: an earlier attempt's, when that came first."""
+        try:
+            await self._store.create(TASKS, (task.tenant, task.id), documents.from_task(task) | self._ttl)
+        except DocumentExists:
+            return await self.get(task.tenant, task.id) or task
+        return task
+
+    async def remove(self, task: Task) -> None:
+        """Take back a task that was not started."""
+        with suppress(DocumentMissing):
+            await self._store.delete(TASKS, (task.tenant, task.id), task.id)
 
     async def get(self, tenant: str, task_id: str) -> Task | None:
         """Read the task alone, without its steps and calls."""

@@ -43,6 +43,7 @@ limits:
   context_tokens: 300
 """
 
+
 @pytest.fixture(scope="session")
 def provider() -> Iterator[ScriptedProvider]:
     provider = ScriptedProvider()

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import httpx
 
 from perdure.api.routes import Route
-from tests.app import App, ScriptedProvider
+from tests.app import App, ScriptedProvider, until
 from tests.openai_server import Answer
 
 type Things = dict[str, str]
@@ -37,6 +37,23 @@ class Stage:
     def thread(self) -> Things:
         assert self.ended_task
         return {"thread_id": "private"}
+
+    def new_task(self) -> Things:
+        query = self._provider.plan("A task whose history goes", [Answer("Done.")])
+        started = self._owner.post("/agent/task", json={"query": query}).raise_for_status().json()
+        until(lambda: httpx.get(started["statusQueryGetUri"]), lambda response: response.status_code != 202)
+        return {"task_id": started["task_id"]}
+
+    @cached_property
+    def ended_ingestion(self) -> Things:
+        return self.new_ingestion()
+
+    def new_ingestion(self) -> Things:
+        self._made += 1
+        body = {"title": "Followed", "text": f"Text {self._made}"}
+        started = self._owner.post("/memory/documents", json=body).raise_for_status().json()
+        until(lambda: httpx.get(started["statusQueryGetUri"]), lambda response: response.status_code != 202)
+        return {"ingestion_id": started["ingestion_id"]}
 
     def new_document(self) -> Things:
         self._made += 1
@@ -68,12 +85,25 @@ class Example:
     json: Mapping[str, Any] | None = None
 
     def send(self, client: httpx.Client, route: Route, things: Mapping[str, str]) -> httpx.Response:
-        return client.request(route.method, f"/{route.path.format(**things)}", json=self.json)
+        path = route.path.format(**{"event_name": "hello", **things})
+        return client.request(route.method, f"/{path}", json=self.json)
 
 
 NO_TASK = {"task_id": "0123456789abcdef0123456789abcdef"}
 NO_DOCUMENT = {"document_id": "0123456789abcdef01234567"}
+NO_INGESTION = {"ingestion_id": "ingestion-0123456789abcdef0123456789abcdef"}
 NO_KEY = {"key_id": "0123456789abcdef0123"}
+
+MANAGED: Mapping[str, tuple[int, Mapping[str, Any] | None]] = {
+    "status": (200, None),
+    "raise_event_in": (410, {}),
+    "terminate": (410, None),
+    "suspend": (410, None),
+    "resume": (410, None),
+    "rewind": (409, None),
+    "restart": (409, None),
+}
+"""What the owner of an operation that has ended is answered, and what is sent."""
 
 EXAMPLES: Mapping[str, Example] = {
     # An agent that there is not: the caller is known and the request understood, and no task starts.
@@ -93,6 +123,18 @@ EXAMPLES: Mapping[str, Example] = {
     "list_keys": Example(),
     "get_key": Example(needs=Stage.new_key, missing=NO_KEY, of="tenant"),
     "revoke_key": Example(204, needs=Stage.new_key, missing=NO_KEY, of="tenant"),
+    **{
+        f"{verb}_task": Example(answer, needs=lambda stage: stage.ended_task, missing=NO_TASK, of="user", json=json)
+        for verb, (answer, json) in MANAGED.items()
+    },
+    "purge_task": Example(needs=Stage.new_task, missing=NO_TASK, of="user"),
+    **{
+        f"{verb}_ingestion": Example(
+            answer, needs=lambda stage: stage.ended_ingestion, missing=NO_INGESTION, of="user", json=json
+        )
+        for verb, (answer, json) in MANAGED.items()
+    },
+    "purge_ingestion": Example(needs=Stage.new_ingestion, missing=NO_INGESTION, of="user"),
     "health": Example(),
     "openapi": Example(),
     "docs": Example(),

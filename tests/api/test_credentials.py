@@ -132,7 +132,7 @@ def test_the_scheme_is_read_in_any_case(app: App, issuer: OidcIssuer) -> None:
     assert get(app, Authorization=f"bearer {issuer.token()}").status_code == 200
 
 
-@pytest.mark.parametrize("header", ["Basic YW5uOmFubg==", "Bearer", "Bearer ", "token", "é"])
+@pytest.mark.parametrize("header", ["Basic YW5uOmFubg==", "Bearer", "token", "é"])
 def test_an_authorization_that_is_no_token_is_refused(app: App, header: str) -> None:
     problem(get(app, Authorization=header), 401)
 

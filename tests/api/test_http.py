@@ -1,7 +1,6 @@
 """The HTTP contract apart from the loop: bad input, listing, cancelling, following."""
 
 import json
-import subprocess
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from tests.api.test_task_loop import call
 from tests.app import App, ScriptedProvider, until
 from tests.openai_server import Answer, Slow
+
 
 def problem(response: httpx.Response, status: int) -> dict[str, Any]:
     assert response.status_code == status, response.text

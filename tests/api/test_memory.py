@@ -141,6 +141,7 @@ def test_five_megabytes_are_ingested_with_progress_and_without_passing_through_h
     [
         (b'{"title": "x"}', 422, "/text"),
         (b'{"text": "x"}', 422, "/title"),
+        (b"{" + b"".join(b'"%x":1,' % n for n in range(400_000)) + b'"title":"x","text":"y"}', 422, "400,000 things"),
         (b"{}", 422, "/title"),
         (b'{"title": "x", "text": "y", "documents": null}', 422, "/documents"),
         (b'{"title": "", "text": "x"}', 422, "/title"),

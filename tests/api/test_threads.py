@@ -64,6 +64,17 @@ def test_a_busy_thread_refuses_a_second_task(app: App, provider: ScriptedProvide
     assert thread(app, "busy")["busy"] is None
 
 
+def test_a_task_refused_by_a_busy_thread_was_never_there(app: App, provider: ScriptedProvider) -> None:
+    waiting = provider.plan("Hold the thread", [Answer(calls=(call("nap", seconds=30.0),))])
+    holder = app.start(waiting, thread_id="held", agent="faulty")
+    refused = {"query": "Refused by the thread", "thread_id": "held"}
+    problem(app.client.post("/agent/task", json=refused), 409)
+    assert "Refused by the thread" not in [task["query"] for task in app.client.get("/agent/task").json()["tasks"]]
+    path = f"/agent/task/{holder['task_id']}"
+    until(lambda: app.client.get(path).json(), lambda view: bool(view["tool_calls"]))
+    app.client.post(f"{path}/cancel").raise_for_status()
+
+
 def test_a_queued_task_waits_and_then_sees_the_turn_before_it(app: App, provider: ScriptedProvider) -> None:
     provider.plan("First", [Answer(calls=(call("nap", seconds=0.5),)), Answer("One."), Answer("Two.")])
     first = app.start("First", thread_id="queue", agent="faulty")

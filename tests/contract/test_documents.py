@@ -10,11 +10,8 @@ import pytest
 from perdure.documents.containers import CONTROLS, MEMORIES, TASKS
 from perdure.documents.port import (
     MAX_AMOUNTS,
-    MAX_BATCH,
-    MAX_BATCH_BYTES,
     MAX_DOCUMENT_BYTES,
     MAX_ID_BYTES,
-    BatchTooLarge,
     Create,
     Delete,
     DocumentChanged,
@@ -23,10 +20,8 @@ from perdure.documents.port import (
     Documents,
     DocumentTooLarge,
     Increment,
-    Replace,
     StoreUnavailable,
     Upsert,
-    in_batches,
 )
 
 pytestmark = [
@@ -81,16 +76,6 @@ async def test_several_documents_are_read_at_once_and_missing_ones_left_out(stor
     assert await store.read_many(TASKS, HERE, []) == []
 
 
-async def test_operations_cut_into_batches_are_all_done(store: Documents) -> None:
-    operations = [Create({"id": f"{n:03}", "text": "é" * (n % 7) * 40_000}) for n in range(230)]
-    batches = list(in_batches(operations, 99))
-    assert max(map(len, batches)) <= 99
-    assert [operation for batch in batches for operation in batch] == operations
-    for batch in batches:
-        await store.batch(TASKS, HERE, batch)
-    assert len((await store.page(TASKS, HERE, limit=1000)).items) == 230
-
-
 async def test_replace_takes_the_current_etag_only(store: Documents) -> None:
     first = await store.create(TASKS, HERE, {"id": "a", "n": 1})
     second = await store.replace(TASKS, HERE, {"id": "a", "n": 2}, first.etag)
@@ -142,52 +127,6 @@ async def test_of_concurrent_creates_of_one_id_exactly_one_succeeds(store: Docum
     assert sum(isinstance(result, DocumentExists) for result in results) == 19
 
 
-async def test_a_batch_does_everything(store: Documents) -> None:
-    stored = await store.create(TASKS, HERE, {"id": "replaced", "n": 1})
-    await store.create(TASKS, HERE, {"id": "deleted"})
-    await store.create(TASKS, HERE, {"id": "counted", "n": 1})
-    await store.batch(
-        TASKS,
-        HERE,
-        [
-            Create({"id": "created"}),
-            Upsert({"id": "upserted"}),
-            Replace({"id": "replaced", "n": 2}, stored.etag),
-            Delete("deleted"),
-            Increment("counted", {"n": 4}),
-        ],
-    )
-    bodies = {stored.body["id"]: stored.body.get("n") for stored in (await store.page(TASKS, HERE)).items}
-    assert bodies == {"created": None, "upserted": None, "replaced": 2, "counted": 5}
-
-
-@pytest.mark.parametrize(
-    ("last", "error"),
-    [
-        (Create({"id": "there"}), DocumentExists),
-        (Replace({"id": "there"}, "stale"), DocumentChanged),
-        (Delete("missing"), DocumentMissing),
-        (Increment("missing", {"n": 1}), DocumentMissing),
-        (Create({"id": "big", "text": "x" * MAX_DOCUMENT_BYTES}), DocumentTooLarge),
-    ],
-)
-async def test_a_batch_with_one_failing_operation_does_nothing(store: Documents, last: Create, error: type) -> None:
-    await store.create(TASKS, HERE, {"id": "there"})
-    with pytest.raises(error):
-        await store.batch(TASKS, HERE, [Create({"id": "new"}), Upsert({"id": "there", "n": 1}), last])
-    assert await ids(store) == ["there"]
-    read = await store.read(TASKS, HERE, "there")
-    assert read is not None
-    assert "n" not in read.body
-
-
-async def test_a_batch_over_the_limit_is_refused_whole(store: Documents) -> None:
-    await store.batch(TASKS, HERE, [Create({"id": f"{n:03}"}) for n in range(MAX_BATCH)])
-    with pytest.raises(BatchTooLarge, match="101"):
-        await store.batch(TASKS, ELSEWHERE, [Create({"id": str(n)}) for n in range(MAX_BATCH + 1)])
-    assert (len(await ids(store)), await ids(store, ELSEWHERE)) == (MAX_BATCH, [])
-
-
 async def test_a_document_over_the_limit_is_refused_with_its_size(store: Documents) -> None:
     await store.create(TASKS, HERE, {"id": "fits", "text": "x" * (MAX_DOCUMENT_BYTES - 100)})
     with pytest.raises(DocumentTooLarge, match="2,093,056"):
@@ -201,73 +140,6 @@ async def test_odd_characters_in_partitions_and_values_are_only_characters(store
     page = await store.page(TASKS, (odd,), where={"user": odd})
     assert [stored.body["id"] for stored in page.items] == ["a"]
     assert await store.read(TASKS, (odd, odd), "a") == page.items[0]
-
-
-async def test_pages_follow_each_other_in_order_without_gap_or_repeat(store: Documents) -> None:
-    names = [f"{n:02}" for n in range(10)]
-    await store.batch(TASKS, HERE, [Create({"id": name}) for name in reversed(names)])
-    for order, expected in (("ascending", names), ("descending", names[::-1])):
-        seen: list[str] = []
-        sizes: list[int] = []
-        continuation = None
-        while True:
-            page = await store.page(TASKS, HERE, order=order, limit=4, continuation=continuation)
-            seen += [stored.body["id"] for stored in page.items]
-            sizes.append(len(page.items))
-            if (continuation := page.continuation) is None:
-                break
-        assert (seen, sizes) == (expected, [4, 4, 2])
-
-
-async def test_a_last_page_that_is_full_has_no_continuation(store: Documents) -> None:
-    await store.batch(TASKS, HERE, [Create({"id": str(n)}) for n in range(4)])
-    assert (await store.page(TASKS, HERE, limit=4)).continuation is None
-
-
-async def test_listing_filters_by_type_properties_and_id_prefix(store: Documents) -> None:
-    for name, type, user in (
-        ("x-1", "task", "ann"),
-        ("x-2", "step", "ann"),
-        ("y-1", "task", "ann"),
-        ("x-3", "task", "bob"),
-    ):
-        await store.create(TASKS, HERE, {"id": name, "type": type, "user": user})
-    page = await store.page(TASKS, HERE, where={"type": "task", "user": "ann"})
-    assert [stored.body["id"] for stored in page.items] == ["x-1", "y-1"]
-    page = await store.page(TASKS, HERE, where={"type": "task"}, id_prefix="x-")
-    assert [stored.body["id"] for stored in page.items] == ["x-1", "x-3"]
-
-
-async def test_a_partition_prefix_lists_what_lies_below_it_and_nothing_beside(store: Documents) -> None:
-    for number, partition in enumerate([HERE, ELSEWHERE, OTHER_TENANT, ("contoso-2", "t1"), ("conto", "so")]):
-        await store.create(TASKS, partition, {"id": str(number)})
-    assert await ids(store, ("contoso",)) == ["0", "1"]
-
-
-async def test_changes_come_in_the_order_of_writing_and_each_document_once(store: Documents) -> None:
-    for name in ("c", "a", "b"):
-        await store.create(TASKS, HERE, {"id": name})
-    await store.create(TASKS, ELSEWHERE, {"id": "not ours"})
-    await store.upsert(TASKS, HERE, {"id": "c", "n": 2})
-    changes = await store.changes(TASKS, HERE, None, 10)
-    assert [(change.body["id"], change.body.get("n")) for change in changes] == [("a", None), ("b", None), ("c", 2)]
-
-
-async def test_changes_go_on_from_any_cursor(store: Documents) -> None:
-    for name in "abcd":
-        await store.create(TASKS, HERE, {"id": name})
-    first = await store.changes(TASKS, HERE, None, 2)
-    rest = await store.changes(TASKS, HERE, first[0].cursor, 10)
-    assert [change.body["id"] for change in rest] == ["b", "c", "d"]
-    assert await store.changes(TASKS, HERE, rest[-1].cursor, 10) == []
-    await store.upsert(TASKS, HERE, {"id": "a"})
-    assert [change.body["id"] for change in await store.changes(TASKS, HERE, rest[-1].cursor, 10)] == ["a"]
-
-
-@pytest.mark.parametrize("cursor", ["", "x", "-1", "1.5", "9" * 30, "٣"])
-async def test_a_foreign_cursor_is_refused(store: Documents, cursor: str) -> None:
-    with pytest.raises(ValueError, match="not a cursor"):
-        await store.changes(TASKS, HERE, cursor, 10)
 
 
 async def test_a_document_with_a_ttl_is_gone_when_its_time_is_up(
@@ -301,24 +173,6 @@ async def test_an_increment_renews_the_time_to_live(store: Documents, advance: C
     assert (stored.body["n"], stored.body["ttl"]) == (2, 60)
 
 
-async def test_nearest_ranks_one_partition_by_cosine_similarity(store: Documents) -> None:
-    vectors = {
-        "same": [2.0, 0.0],
-        "near": [1.0, 1.0],
-        "across": [0.0, 3.0],
-        "opposite": [-1.0, 0.0],
-        "zero": [0.0, 0.0],
-    }
-    for name, vector in vectors.items():
-        await store.create(MEMORIES, HERE, {"id": name, "type": "chunk", "embedding": vector})
-    await store.create(MEMORIES, HERE, {"id": "no vector", "type": "chunk"})
-    await store.create(MEMORIES, HERE, {"id": "other type", "type": "fact", "embedding": [1.0, 0.0]})
-    await store.create(MEMORIES, ELSEWHERE, {"id": "other user", "type": "chunk", "embedding": [1.0, 0.0]})
-    found = await store.nearest(MEMORIES, HERE, [1.0, 0.0], where={"type": "chunk"}, limit=3)
-    assert [match.body["id"] for match in found][:2] == ["same", "near"]
-    assert [match.score for match in found] == pytest.approx([1.0, 0.5**0.5, 0.0])
-
-
 async def test_a_closed_store_says_that_it_is_unavailable(store: Documents) -> None:
     await store.close()
     with pytest.raises(StoreUnavailable, match="closed"):
@@ -348,22 +202,6 @@ async def test_odd_characters_in_ids_are_only_characters(store: Documents, id: s
     assert await ids(store) == [id]
     await store.delete(TASKS, HERE, id)
     assert await store.read(TASKS, HERE, id) is None
-
-
-async def test_all_odd_ids_are_listed_page_by_page_and_by_prefix(store: Documents) -> None:
-    await store.batch(TASKS, HERE, [Create({"id": id}) for id in ODD_IDS])
-    seen: list[str] = []
-    continuation = None
-    while True:
-        page = await store.page(TASKS, HERE, limit=3, continuation=continuation)
-        seen += [stored.body["id"] for stored in page.items]
-        if (continuation := page.continuation) is None:
-            break
-    assert sorted(seen) == sorted(ODD_IDS)
-    page = await store.page(TASKS, HERE, id_prefix="~")
-    assert sorted(stored.body["id"] for stored in page.items) == ["~", "~2F", "~~"]
-    page = await store.page(TASKS, HERE, id_prefix="a/")
-    assert [stored.body["id"] for stored in page.items] == ["a/b"]
 
 
 async def test_an_id_over_the_limit_is_refused_and_stands_for_nothing(store: Documents) -> None:
@@ -418,41 +256,6 @@ async def test_a_replace_does_not_bring_back_what_increments_added(store: Docume
     assert (await store.increment(CONTROLS, HERE, "a", {"n": 1})).body["n"] == 11
 
 
-async def test_an_empty_batch_does_nothing(store: Documents) -> None:
-    await store.batch(TASKS, HERE, [])
-    assert await ids(store) == []
-
-
-async def test_operations_of_a_batch_see_what_came_before_them(store: Documents) -> None:
-    await store.create(TASKS, HERE, {"id": "b", "n": 1})
-    await store.batch(
-        TASKS,
-        HERE,
-        [
-            Create({"id": "a", "n": 1}),
-            Increment("a", {"n": 1}),
-            Increment("a", {"n": 1}),
-            Delete("b"),
-            Create({"id": "b", "n": 7}),
-        ],
-    )
-    assert {stored.body["id"]: stored.body["n"] for stored in (await store.page(TASKS, HERE)).items} == {"a": 3, "b": 7}
-
-
-async def test_concurrent_batches_are_whole_each(store: Documents) -> None:
-    await store.create(TASKS, HERE, {"id": "total", "n": 0})
-
-    async def add(n: int) -> None:
-        # Two of a kind share an id: one of them fails, and then counts nothing.
-        await store.batch(TASKS, HERE, [Increment("total", {"n": 1}), Create({"id": f"part-{n // 2}"})])
-
-    results = await asyncio.gather(*(add(n) for n in range(20)), return_exceptions=True)
-    assert sum(isinstance(result, DocumentExists) for result in results) == 10
-    total = await store.read(TASKS, HERE, "total")
-    assert total is not None
-    assert (total.body["n"], len(await ids(store))) == (10, 11)
-
-
 async def test_of_concurrent_replaces_of_one_version_exactly_one_succeeds(store: Documents) -> None:
     first = await store.create(TASKS, HERE, {"id": "lease"})
     results = await asyncio.gather(
@@ -462,106 +265,6 @@ async def test_of_concurrent_replaces_of_one_version_exactly_one_succeeds(store:
     assert sum(isinstance(result, DocumentChanged) for result in results) == 19
     [winner] = [result for result in results if not isinstance(result, BaseException)]
     assert await store.read(TASKS, HERE, "lease") == winner
-
-
-async def test_a_batch_over_the_limit_in_bytes_is_refused_whole(store: Documents) -> None:
-    half = "x" * (MAX_BATCH_BYTES // 2 - 100)
-    await store.batch(TASKS, HERE, [Create({"id": "a", "text": half}), Create({"id": "b", "text": half})])
-    with pytest.raises(BatchTooLarge, match="2,060,288"):
-        await store.batch(TASKS, ELSEWHERE, [Create({"id": str(n), "text": half}) for n in range(3)])
-    assert await ids(store, ELSEWHERE) == []
-
-
-async def test_big_documents_are_listed_whole(store: Documents) -> None:
-    text = "é" * (MAX_DOCUMENT_BYTES // 2 - 100)
-    for id in "abc":
-        await store.create(TASKS, HERE, {"id": id, "text": text})
-    page = await store.page(TASKS, HERE)
-    assert [(stored.body["id"], stored.body["text"] == text) for stored in page.items] == [(id, True) for id in "abc"]
-
-
-async def test_pages_show_all_that_was_there_whatever_is_written_meanwhile(store: Documents) -> None:
-    there = [f"{n:02}-there" for n in range(20)]
-    await store.batch(TASKS, HERE, [Create({"id": id}) for id in there])
-    seen: list[str] = []
-    continuation = None
-    for n in range(100):
-        page = await store.page(TASKS, HERE, limit=3, continuation=continuation)
-        seen += [stored.body["id"] for stored in page.items]
-        if (continuation := page.continuation) is None:
-            break
-        await asyncio.gather(*(store.create(TASKS, HERE, {"id": f"{m:02}-{n}"}) for m in {0, n, 19}))
-    assert seen == sorted(set(seen))
-    assert [id for id in seen if id.endswith("there")] == there
-
-
-async def test_listing_filters_by_any_string_and_finds_nothing_by_an_absent_property(store: Documents) -> None:
-    await store.create(TASKS, HERE, {"id": "a", "user": "x' OR 1=1 --"})
-    await store.create(TASKS, HERE, {"id": "b", "user": "@p0"})
-    await store.create(TASKS, HERE, {"id": "c", "user": 1})
-    for user, expected in (("x' OR 1=1 --", ["a"]), ("@p0", ["b"]), ("1", [])):
-        page = await store.page(TASKS, HERE, where={"user": user})
-        assert [stored.body["id"] for stored in page.items] == expected
-    assert (await store.page(TASKS, HERE, where={"absent": "x"})).items == []
-
-
-async def test_no_change_is_missed_however_many_are_written_in_one_second(store: Documents) -> None:
-    writing = True
-    seen: dict[str, int] = {}
-
-    async def follow() -> None:
-        cursor = None
-        last_round = False
-        while True:
-            changes = await store.changes(TASKS, HERE, cursor, 7)
-            for change in changes:
-                assert change.body["n"] >= seen.get(change.body["id"], 0)
-                seen[change.body["id"]] = change.body["n"]
-                cursor = change.cursor
-            if not changes:
-                if last_round:
-                    return
-                last_round = not writing
-                await asyncio.sleep(0)
-
-    async def write(writer: int) -> None:
-        for n in range(10):
-            await store.upsert(TASKS, HERE, {"id": f"{writer}-{n % 5}", "n": n})
-            await store.create(TASKS, ELSEWHERE, {"id": f"{writer}-{n}", "n": n})
-            await store.batch(TASKS, HERE, [Create({"id": f"{writer}-batch-{n}-{m}", "n": n}) for m in range(3)])
-
-    following = asyncio.create_task(follow())
-    await asyncio.gather(*(write(writer) for writer in range(5)))
-    writing = False
-    await following
-    expected = {f"{writer}-{n % 5}": n for writer in range(5) for n in range(10)}
-    expected |= {f"{writer}-batch-{n}-{m}": n for writer in range(5) for n in range(10) for m in range(3)}
-    assert seen == expected
-
-
-async def test_changes_go_past_a_batch_that_is_larger_than_the_limit(store: Documents) -> None:
-    await store.batch(TASKS, HERE, [Create({"id": f"{n:02}"}) for n in range(20)])
-    await store.create(TASKS, HERE, {"id": "after"})
-    seen: list[str] = []
-    cursor = None
-    while changes := await store.changes(TASKS, HERE, cursor, 5):
-        seen += [change.body["id"] for change in changes]
-        cursor = changes[-1].cursor
-    assert seen == [*(f"{n:02}" for n in range(20)), "after"]
-
-
-async def test_changes_are_found_among_many_of_other_partitions(store: Documents) -> None:
-    await store.create(TASKS, HERE, {"id": "first"})
-    await store.batch(TASKS, ELSEWHERE, [Create({"id": f"{n:02}"}) for n in range(MAX_BATCH)])
-    await store.batch(TASKS, OTHER_TENANT, [Create({"id": f"{n:02}"}) for n in range(MAX_BATCH)])
-    await store.create(TASKS, HERE, {"id": "last"})
-    [first] = await store.changes(TASKS, HERE, None, 1)
-    [last] = await store.changes(TASKS, HERE, first.cursor, 10)
-    assert (first.body["id"], last.body["id"]) == ("first", "last")
-
-
-async def test_nearest_of_an_empty_partition_is_nothing(store: Documents) -> None:
-    assert await store.nearest(MEMORIES, HERE, [1.0, 0.0], limit=3) == []
 
 
 async def test_the_database_s_own_properties_are_never_shown(store: Documents) -> None:

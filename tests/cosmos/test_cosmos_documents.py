@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.documents.containers import CONTAINERS, CONTROLS, MEMORIES, TASKS
-from perdure.documents.cosmos import MAX_MARKS, OLD_SECONDS, CosmosDocuments
+from perdure.documents.cosmos import CosmosDocuments
 from perdure.documents.cosmos_account import CosmosSettings
 from perdure.documents.cosmos_containers import MARKS, resource
+from perdure.documents.cosmos_counting import MAX_MARKS, OLD_SECONDS
 from perdure.documents.cosmos_ids import escape, key, unescape
 from perdure.documents.port import (
     Create,

@@ -37,7 +37,7 @@ SCENARIOS = {
 
 def play(scenario: Scenario) -> Played:
     """Run a scenario from start to end."""
-    ingestion = Ingestion("tenant", "user", tuple(scenario.batches))
+    ingestion = Ingestion("ingestion", "tenant", "user", tuple(scenario.batches))
     return recording.play(ingest_documents, INGEST_DOCUMENTS, ingestion.to_dict(), Activities(scenario).run, scenario)
 
 

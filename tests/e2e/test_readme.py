@@ -217,6 +217,26 @@ def test_a_taken_port_is_said_clearly(folder: Path, run: MakeRun) -> None:
     assert second.exit_code != 0
 
 
+def test_a_store_of_another_embedding_model_stops_the_start(tmp_path: Path) -> None:
+    folder = clone(tmp_path)
+    first = MakeRun(folder)
+    try:
+        _, key = printed_curl(first)
+        document = {"title": "Leave", "text": "Thirty days."}
+        loaded = httpx.post(f"{first.url}/api/memory/documents", headers={"X-API-Key": key}, json=document)
+        status = loaded.json()["statusQueryGetUri"]
+        until(lambda: httpx.get(status), lambda response: response.status_code == 200)
+    finally:
+        first.stop()
+    second = MakeRun(folder, "OPENAI_API_KEY=none", "PERDURE_EMBEDDING_MODEL=text-embedding-3-small")
+    until(lambda: second.ended, bool)
+    second.stop()
+    assert "feature-hashing-1 with 512 dimensions, but the app is set to text-embedding-3-small" in second.output
+    assert "Host ready" not in second.output
+    assert "Traceback" not in second.output
+    assert second.exit_code != 0
+
+
 def test_no_test_here_installs_anything(run: MakeRun) -> None:
     run.wait_for("Host ready")
     assert "Setting up" not in run.output

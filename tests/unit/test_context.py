@@ -56,7 +56,7 @@ def test_what_is_kept_fits_and_never_starts_with_a_result(messages: list[Message
 
 
 def test_a_call_counts_with_its_arguments() -> None:
-    assert tokens(Message("assistant", "", (ToolCall("c", "abcd", "x" * 36),))) == OVERHEAD + 10
+    assert tokens(Message("assistant", "", (ToolCall("cd", "ab", "x" * 36),))) == OVERHEAD + 10
 
 
 def test_a_summary_is_asked_for_with_bounded_excerpts_of_the_newest() -> None:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 TITLE = "long"
 TEXT = "\n\n".join(f"# Part {n}\n\nAugust {n}." for n in range(150))
-REF = DocumentRef("t", "ann", document_id(TITLE, TEXT))
+REF = DocumentRef("t", "ann", document_id(TITLE, TEXT), "one")
 
 
 class Unreliable:
@@ -70,7 +70,7 @@ async def persistently(memory: Memory) -> None:
 
     await repeat(memory.ingestion.stage, REF, TITLE, TEXT)
     for number in range(await repeat(memory.ingestion.split, REF)):
-        await repeat(memory.ingestion.embed, BatchRef("t", "ann", REF.document, number))
+        await repeat(memory.ingestion.embed, BatchRef("t", "ann", REF.document, "one", number))
     await repeat(memory.ingestion.publish, REF)
 
 
@@ -117,7 +117,7 @@ async def test_text_of_any_shape_is_kept_whole(store: SqliteDocuments, text: str
 async def test_what_is_staged_fits_a_document_with_room_to_spare(store: SqliteDocuments) -> None:
     memory = memory_over(store)
     text = "\u0001" * 300_000
-    ref = DocumentRef("t", "ann", document_id("worst", text))
+    ref = DocumentRef("t", "ann", document_id("worst", text), "one")
     await memory.ingestion.stage(ref, "worst", text)
     await memory.ingestion.split(ref)
     page = await store.page(MEMORIES, ("t", "ann"), limit=1000)
@@ -135,7 +135,7 @@ async def test_a_document_of_headings_only_is_found_by_them(store: SqliteDocumen
 async def test_a_document_in_crumbs_is_refused_with_the_limit(store: SqliteDocuments) -> None:
     memory = memory_over(store)
     text = "# a\nb\n" * (MAX_PASSAGES + 1)
-    ref = DocumentRef("t", "ann", document_id("crumbs", text))
+    ref = DocumentRef("t", "ann", document_id("crumbs", text), "one")
     await memory.ingestion.stage(ref, "crumbs", text)
     with pytest.raises(IngestionFailed, match="more than 20,000 passages"):
         await memory.ingestion.split(ref)
@@ -147,7 +147,7 @@ async def test_a_discarded_document_leaves_nothing(store: SqliteDocuments) -> No
     memory = memory_over(store)
     await memory.ingestion.stage(REF, TITLE, TEXT)
     await memory.ingestion.split(REF)
-    await memory.ingestion.embed(BatchRef("t", "ann", REF.document, 1))
+    await memory.ingestion.embed(BatchRef("t", "ann", REF.document, "one", 1))
     await memory.ingestion.discard(REF)
     assert await contents(store) == {}
 
@@ -159,25 +159,6 @@ async def test_a_published_document_is_never_discarded(store: SqliteDocuments) -
     await memory.ingestion.discard(REF)
     assert await memory.memories.get("t", "ann", REF.document)
     assert len([body for body in (await contents(store)).values() if body["type"] == "chunk"]) == 150
-
-
-async def test_a_document_removed_during_its_ingestion_is_not_published_without_its_passages(
-    store: SqliteDocuments,
-) -> None:
-    memory = memory_over(store)
-    await memory.load("t", "ann", TITLE, TEXT)
-    # Another ingestion of the same document is not done yet.
-    assert await memory.ingestion.split(REF) == 0
-    assert await memory.ingestion.embed(BatchRef("t", "ann", REF.document, 0)) == 0
-    assert await memory.memories.remove("t", "ann", REF.document)
-    for work in (
-        memory.ingestion.split(REF),
-        memory.ingestion.embed(BatchRef("t", "ann", REF.document, 0)),
-        memory.ingestion.publish(REF),
-    ):
-        with pytest.raises(IngestionFailed, match="removed"):
-            await work
-    assert await contents(store) == {}
 
 
 class Other:
@@ -217,11 +198,11 @@ async def test_the_model_may_change_while_nothing_is_stored(store: SqliteDocumen
 
 
 async def test_an_ingestion_crosses_the_durable_boundary_unchanged() -> None:
-    ingestion = Ingestion("t", "ann", ("a", "b"), (1, 2), 3, {"a": "no"})
+    ingestion = Ingestion("i", "t", "ann", ("a", "b"), (1, 2), 3, {"a": "no"})
     assert Ingestion.from_dict(ingestion.to_dict() | {"documents": ["a", "b"], "batches": [1, 2]}) == ingestion
     assert (ingestion.sound, len(ingestion.batch_refs)) == (("b",), 3)
 
 
 async def test_the_first_failure_of_a_document_stands() -> None:
-    once = Ingestion("t", "ann", ("a", "b")).failed(["a", "b"], [Outcome(error="first"), Outcome(1)])
+    once = Ingestion("i", "t", "ann", ("a", "b")).failed(["a", "b"], [Outcome(error="first"), Outcome(1)])
     assert once.failed(["a"], [Outcome(error="second")]).failures == {"a": "first"}

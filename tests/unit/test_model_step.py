@@ -174,11 +174,14 @@ async def test_a_reply_of_nothing_is_empty(follow: Follow, text: str) -> None:
         assert await script.take(REF) == StepOutcome("empty")
 
 
-async def test_a_reply_too_large_to_be_stored_is_no_reply(app: Services, follow: Follow) -> None:
-    with follow(ModelStep("1+1", says("x" * (MAX_REPLY_BYTES + 1)))) as script:
+@pytest.mark.parametrize(
+    "text", ["x" * (MAX_REPLY_BYTES + 1), "\0" * (MAX_REPLY_BYTES // 6 + 1)], ids=["long", "escaped"]
+)
+async def test_a_reply_too_large_to_be_stored_is_no_reply(app: Services, follow: Follow, text: str) -> None:
+    with follow(ModelStep("1+1", says(text))) as script:
         outcome = await script.take(REF)
     assert (outcome.kind, outcome.calls) == ("rejected", ())
-    assert outcome.detail and "1,048,577 bytes" in outcome.detail
+    assert outcome.detail and "1,048,576 are taken" in outcome.detail
     assert (await app.tasks.record("tenant", "task")).steps == ()
 
 

@@ -1,6 +1,7 @@
 """What may be read in logs."""
 
 import logging
+import logging.config
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -15,10 +16,10 @@ logger = logging.getLogger("perdure.test")
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
-    factory, disabled = logging.getLogRecordFactory(), content_log.disabled
+    factory, level = logging.getLogRecordFactory(), content_log.level
     yield
     logging.setLogRecordFactory(factory)
-    content_log.disabled = disabled
+    content_log.setLevel(level)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +81,13 @@ def test_content_is_logged_only_where_the_settings_say_so(caplog: pytest.LogCapt
     guard_logs(replace(Settings(), log_content=True))
     content_log.info("asked: %s", "what is love, ann@example.org")
     assert "asked: what is love, [e-mail]" in caplog.text
+
+
+def test_content_stays_out_of_the_log_whoever_configures_logging_later(caplog: pytest.LogCaptureFixture) -> None:
+    guard_logs(Settings())
+    logging.config.dictConfig({"version": 1, "disable_existing_loggers": False})
+    content_log.critical("asked: %s", "what is love")
+    assert caplog.text == ""
 
 
 def test_a_redactor_of_the_users_own_is_found(caplog: pytest.LogCaptureFixture) -> None:

@@ -34,12 +34,6 @@ SCREEN, LONGEST = 110, 400
 LONGER = {
     # The loop, its waits and its end are one picture; a reader who must turn pages loses the order of events.
     "orchestrators/agent_task.py": 140,
-    # Eleven operations of one port, each beside what makes its repetition harmless.
-    "perdure/documents/cosmos.py": 420,
-    # The contract of the storage port is read as one text.
-    "tests/contract/test_documents.py": 600,
-    # One wire protocol, with everything that can go wrong on it; its adapter is tested in one place.
-    "tests/unit/models/test_openai.py": 600,
 }
 """Files that may be longer, how long, and why."""
 

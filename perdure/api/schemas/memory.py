@@ -108,7 +108,7 @@ class DocumentView(BaseModel):
 
     @classmethod
     def of(cls, document: LoadedDocument) -> "DocumentView":
-        return cls(**asdict(document))
+        return cls(**{name: getattr(document, name) for name in cls.model_fields})
 
 
 class DocumentPageView(BaseModel):

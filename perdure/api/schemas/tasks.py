@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, StringConstraints
 
 from perdure.domain.task import LedgerEntry, Task, TaskRecord
 
@@ -56,6 +56,40 @@ class ManagementUrls(BaseModel):
     statusQueryGetUri: str  # noqa: N815 - Durable Functions spells it so.
     sendEventPostUri: str  # noqa: N815 - as above.
     terminatePostUri: str  # noqa: N815 - as above.
+
+
+class TaskQuery(BaseModel):
+    """How a task is looked at.
+
+    Attributes:
+        wait: Seconds to wait for its end before it is shown as it stands.
+    """
+
+    wait: Annotated[int, Field(ge=0, le=60)] = 0
+
+
+class StatusQuery(BaseModel):
+    """What the status of an orchestration tells besides.
+
+    Attributes:
+        showHistory: Also the events of its history.
+        showHistoryOutput: With what activities returned; these are references and outcomes.
+        showInput: With its input, which is a reference.
+    """
+
+    showHistory: bool = False  # noqa: N815 - Durable Functions spells it so.
+    showHistoryOutput: bool = False  # noqa: N815 - as above.
+    showInput: bool = True  # noqa: N815 - as above.
+
+
+class EventData(RootModel[JsonValue]):
+    """What an event carries: any JSON."""
+
+
+class ReasonQuery(BaseModel):
+    """Why an orchestration is changed; it is noted in its history."""
+
+    reason: Annotated[str, StringConstraints(max_length=500)] = ""
 
 
 class StartedTask(ManagementUrls):

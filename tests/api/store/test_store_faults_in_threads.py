@@ -100,6 +100,32 @@ def test_a_task_that_could_not_be_stored_does_not_hold_its_thread(
     start_halfway(app, provider, proxy, "halfway in", Losses(holds(TASKS, "halfway in"), REFUSED))
 
 
+def test_a_task_whose_entry_was_done_and_answered_503_does_not_hold_its_thread(
+    app: App, provider: ScriptedProvider, proxy: FaultProxy
+) -> None:
+    entry = holds(THREADS, '"name":"entered-unseen"')
+    start_halfway(app, provider, proxy, "entered unseen", Losses(entry, REFUSED_AND_DONE))
+    assert "entered unseen" in [task["query"] for task in app.client.get("/agent/task").json()["tasks"]]
+
+
+def test_a_task_left_in_its_thread_by_a_store_that_went_away_is_found_and_ended(
+    app: App, provider: ScriptedProvider, proxy: FaultProxy
+) -> None:
+    """The store takes the entry and is gone, so nothing could be taken back."""
+    body = {"query": "vanish", "thread_id": "vanished"}
+    entry = holds(THREADS, '"name":"vanished"')
+    with during(proxy, Outage(entry, 3, REFUSED, first=REFUSED_AND_DONE)):
+        problem(app.client.post("/agent/task", json=body), 503)
+
+    def left() -> list[dict[str, Any]]:
+        return [task for task in app.client.get("/agent/task").json()["tasks"] if task["query"] == "vanish"]
+
+    # It has no orchestration, which is known for sure START_SECONDS after it came.
+    [task] = until(left, lambda tasks: bool(tasks) and tasks[0]["status"] == "failed")
+    assert task["reason"] == "lost"
+    assert thread(app, "vanished")["busy"] is None
+
+
 def test_a_task_whose_cancellation_was_recorded_and_answered_503_leaves_its_thread(
     app: App, provider: ScriptedProvider, proxy: FaultProxy, tmp_path: Path
 ) -> None:
