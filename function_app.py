@@ -12,6 +12,7 @@ from triggers import (
     keys,
     management,
     memory,
+    privacy,
     retention,
     start_task,
     task_events,
@@ -33,6 +34,7 @@ app.register_functions(keys.bp)
 app.register_functions(management.bp)
 app.register_functions(catalogue.bp)
 app.register_functions(documentation.bp)
+app.register_functions(privacy.bp)
 app.register_functions(retention.bp)
 app.register_functions(agent_task.bp)
 app.register_functions(join_thread.bp)

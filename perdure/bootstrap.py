@@ -17,6 +17,7 @@ from perdure.redaction import SILENT, RedactorError, content_log, load_redactor,
 from perdure.retention import ttl
 from perdure.settings import Settings, SettingsError
 from perdure.stores.embedding_space import EmbeddingSpace
+from perdure.stores.erasures import ErasureStore
 from perdure.stores.facts import FactStore
 from perdure.stores.ingestion import IngestionStore
 from perdure.stores.keys import KeyStore
@@ -25,6 +26,7 @@ from perdure.stores.starts import StartStore
 from perdure.stores.tasks import TaskStore
 from perdure.stores.threads import ThreadStore
 from perdure.stores.tool_cache import ToolCache
+from perdure.stores.user_data import UserData
 from perdure.tools.registry import ToolRegistry, discover
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ class Services:
     tasks: TaskStore
     threads: ThreadStore
     starts: StartStore
+    user_data: UserData
+    erasures: ErasureStore
     keys: KeyStore
     api_keys: ApiKeys
     tokens: "Tokens | None"
@@ -105,6 +109,8 @@ def build(settings: Settings, agents: Agents, tools: ToolRegistry, documents: Do
         api_keys=ApiKeys(keys, settings.admin_key),
         tokens=_tokens(settings),
         starts=StartStore(documents),
+        user_data=UserData(documents),
+        erasures=ErasureStore(documents),
         memories=MemoryStore(documents, space),
         ingestion=IngestionStore(documents, space, ttl(settings.retention.memories)),
         facts=FactStore(documents, space, ttl(settings.retention.memories)),

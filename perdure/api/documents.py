@@ -66,6 +66,7 @@ async def prepare_load(app: Services, who: Principal, request: LoadRequest) -> L
 
 async def stage(app: Services, load: Load) -> None:
     """Keep the texts of all documents that are not there yet, so that the orchestration needs their ids only."""
+    await app.ingestion.note(load.owner.tenant, load.owner.user, load.id)
     missing = {id: document for id, document in load.documents.items() if id not in load.published}
     async with asyncio.TaskGroup() as group:
         for id, document in missing.items():

@@ -19,6 +19,16 @@ from perdure.stores.embedding_space import EmbeddingsMismatch
 
 type Handler[**P] = Callable[Concatenate[Request, P], Awaitable[Response]]
 
+SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    # Without effect over plain HTTP, as on a laptop.
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Headers of every answer, unless the route says otherwise: data that no browser should keep, frame, guess or run."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -26,8 +36,7 @@ def endpoint[**P](route: Route) -> Callable[[Handler[P]], Handler[P]]:
     """Let a handler run only for a caller with the route's scope, and answer errors as problem documents."""
 
     def wrap(handler: Handler[P]) -> Handler[P]:
-        @functools.wraps(handler)
-        async def guarded(req: Request, *args: P.args, **kwargs: P.kwargs) -> Response:
+        async def answer(req: Request, *args: P.args, **kwargs: P.kwargs) -> Response:
             try:
                 if route.scope is not None:
                     req.state.principal = await identify(services(), req.headers, route.scope)
@@ -54,6 +63,13 @@ def endpoint[**P](route: Route) -> Callable[[Handler[P]], Handler[P]]:
                 # The last stop: what is wrong with us is for the log, not for the caller.
                 logger.exception("%s %s failed", req.method, req.url.path)
                 return InternalError("Something went wrong here; the log says what.").response()
+
+        @functools.wraps(handler)
+        async def guarded(req: Request, *args: P.args, **kwargs: P.kwargs) -> Response:
+            response = await answer(req, *args, **kwargs)
+            for name, value in SECURITY_HEADERS.items():
+                response.headers.setdefault(name, value)
+            return response
 
         return guarded
 

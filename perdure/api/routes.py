@@ -20,6 +20,7 @@ from perdure.api.schemas.memory import (
     SearchRequest,
     StartedIngestion,
 )
+from perdure.api.schemas.privacy import ErasureView
 from perdure.api.schemas.tasks import (
     EventData,
     ReasonQuery,
@@ -134,6 +135,18 @@ CANCEL_TASK = Route(
 GET_THREAD = Route(
     "GET", "agent/threads/{thread_id}", "task:read", "Read a conversation", {200: ThreadView}, query=ThreadQuery
 )
+ERASE_THREAD = Route(
+    "DELETE",
+    "agent/threads/{thread_id}",
+    "task:run",
+    "Erase a conversation, with its tasks",
+    {200: ErasureView, 202: ErasureView},
+)
+ERASE_USER = Route("DELETE", "users/{user_id}", "admin", "Erase a user's data", {200: ErasureView, 202: ErasureView})
+EXPORT_USER = Route(
+    "GET", "users/{user_id}/export", "admin", "Export a user's data as JSON lines", {200: "application/x-ndjson"}
+)
+GET_ERASURE = Route("GET", "erasures/{erasure_id}", "task:read", "Read the receipt of an erasure", {200: ErasureView})
 LOAD_DOCUMENTS = Route(
     "POST",
     "memory/documents",

@@ -95,7 +95,7 @@ async def _run(app: Services, tool: Tool, ref: CallRef, found: FoundCall) -> Cal
     if cached is not None:
         return await _settle(app, ref, found, CallState.COMMITTED, cached)
     documents = UserDocuments(app.memories, ref.tenant, found.task.user)
-    facts = UserFacts(app.facts, ref.tenant, found.task.user)
+    facts = UserFacts(app.facts, ref.tenant, found.task.user, ref.task)
     context = ToolContext(ref.tenant, found.task.user, ref.task, found.entry.key, documents, facts)
     content_log.info("Task %s calls %s: %s", ref.task, tool.name, found.entry.arguments)
     try:

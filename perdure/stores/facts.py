@@ -24,8 +24,9 @@ class FactStore:
         self._space = space
         self._ttl = dict(ttl or {})
 
-    async def remember(self, tenant: str, user: str, fact: str) -> bool:
-        """Keep a fact; False when it was known: spaces, case and a full stop at the end make no difference.
+    async def remember(self, tenant: str, user: str, fact: str, task: str) -> bool:
+        """Keep a fact that a task learned; False when it was known: spaces, case and a full stop at the end make no
+        difference.
 
         Raises:
             EmbeddingsMismatch, ModelUnavailable, ModelRejected: See `EmbeddingSpace.embed`.
@@ -38,6 +39,7 @@ class FactStore:
             "id": _fact_id(text),
             "type": FACT,
             "text": text,
+            "task": task,
             "created_at": datetime.now(UTC).isoformat(),
             "embedding": vector,
             **self._ttl,
@@ -61,15 +63,16 @@ class FactStore:
 
 @dataclass(frozen=True, slots=True)
 class UserFacts:
-    """One user's facts, as a tool may use them."""
+    """One user's facts, as a tool called by a task may use them."""
 
     facts: FactStore
     tenant: str
     user: str
+    task: str
 
     async def remember(self, fact: str) -> bool:
         try:
-            return await self.facts.remember(self.tenant, self.user, fact)
+            return await self.facts.remember(self.tenant, self.user, fact, self.task)
         except ModelUnavailable as error:
             raise ToolUnavailable(str(error)) from error
         except ModelRejected as error:

@@ -68,6 +68,10 @@ class IngestionStore:
         """Raise EmbeddingsMismatch when nothing could be ingested, before anything is stored."""
         await self._space.check()
 
+    async def note(self, tenant: str, user: str, orchestration: str) -> None:
+        """Note that a user started an orchestration, before it is."""
+        await self._store.upsert(MEMORIES, (tenant, user), _staged(orchestration, documents.INGESTION))
+
     async def stage(self, ref: DocumentRef, title: str, text: str) -> None:
         """Keep a document's text until it is ingested."""
         pieces = [text[at : at + RAW_CHARACTERS] for at in range(0, len(text), RAW_CHARACTERS)]

@@ -8,6 +8,7 @@ While it is ingested, and a week at most, also:
     load-<document id>-<ingestion>          title and counts
     raw-<document id>-<ingestion>-003       piece 3 of its text
     batch-<document id>-<ingestion>-00003   its batch 3 of passages that are to be embedded
+    ingestion-<...>                         that the orchestration of this id was started
 
 The document id is a hash of title and text. Two ingestions of the same document share nothing on their way: the one
 that publishes it first names itself in the document, and only its passages count.
@@ -27,6 +28,8 @@ REMOVED = "removed"
 """A document whose passages are being deleted: nobody finds it any more, and it goes last."""
 CHUNK = "chunk"
 LOAD, RAW, BATCH = "load", "raw", "batch"
+INGESTION = "ingestion"
+"""That an orchestration was started, by its id: nothing else tells which are a user's."""
 
 STAGED_SECONDS = 7 * 24 * 3600
 """What an ingestion leaves behind when it is cut short for good is gone after a week."""

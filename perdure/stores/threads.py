@@ -1,6 +1,6 @@
 """Threads and their messages, one partition a thread.
 
-    thread              who may write, who waits, how long the conversation is, and its summary
+    <thread id>         who may write, who waits, how long the conversation is, and its summary
     message-00000042    message 42
 
 Messages are written before the thread says that it is longer by them, so a turn is seen whole or not at all.
@@ -57,7 +57,7 @@ class ThreadStore:
 
     async def get(self, tenant: str, thread_id: str) -> Thread | None:
         """Read a thread without its messages."""
-        stored = await self._store.read(THREADS, (tenant, thread_id), THREAD)
+        stored = await self._store.read(THREADS, (tenant, thread_id), thread_id)
         return _to_thread(stored.body) if stored else None
 
     async def add(self, thread: Thread) -> bool:
@@ -78,7 +78,7 @@ class ThreadStore:
             DocumentMissing: There is no such thread.
         """
         while True:
-            stored = await self._store.read(THREADS, (tenant, thread_id), THREAD)
+            stored = await self._store.read(THREADS, (tenant, thread_id), thread_id)
             if stored is None:
                 raise DocumentMissing(f"no thread {thread_id}")
             changed = change(_to_thread(stored.body))
@@ -153,11 +153,11 @@ def _message_id(number: int) -> str:
 
 
 def _from_thread(thread: Thread) -> dict[str, Any]:
-    return {**_thread.dump_python(thread, mode="json"), "thread": thread.id, "id": THREAD, "type": THREAD}
+    return {**_thread.dump_python(thread, mode="json"), "type": THREAD}
 
 
 def _to_thread(body: dict[str, Any]) -> Thread:
-    return _thread.validate_python({**body, "id": body["thread"]})
+    return _thread.validate_python(body)
 
 
 def _from_message(number: int, task: str, message: Message) -> dict[str, Any]:

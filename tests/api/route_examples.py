@@ -55,6 +55,16 @@ class Stage:
         until(lambda: httpx.get(started["statusQueryGetUri"]), lambda response: response.status_code != 202)
         return {"ingestion_id": started["ingestion_id"]}
 
+    def new_thread(self) -> Things:
+        self._made += 1
+        query = self._provider.plan(f"Of thread {self._made}", [Answer("Done.")])
+        started = self._owner.post("/agent/task", json={"query": query, "thread_id": f"thread-{self._made}"})
+        self._app.finish(started.raise_for_status().json()["task_id"], client=self._owner)
+        return {"thread_id": f"thread-{self._made}"}
+
+    def new_erasure(self) -> Things:
+        return {"erasure_id": self._owner.delete("/users/nobody").raise_for_status().json()["erasure_id"]}
+
     def new_document(self) -> Things:
         self._made += 1
         [document] = self._app.load(("Private", f"Text {self._made}"), client=self._owner)["documents"]
@@ -113,6 +123,10 @@ EXAMPLES: Mapping[str, Example] = {
     "follow_task": Example(needs=lambda stage: stage.ended_task, missing=NO_TASK, of="user"),
     "cancel_task": Example(409, needs=lambda stage: stage.ended_task, missing=NO_TASK, of="user"),
     "get_thread": Example(needs=lambda stage: stage.thread, missing={"thread_id": "nothing"}, of="user"),
+    "erase_thread": Example(needs=Stage.new_thread, missing={"thread_id": "nothing"}, of="user"),
+    "erase_user": Example(needs=lambda _: {"user_id": "somebody"}, missing={"user_id": "nobody"}),
+    "export_user": Example(needs=lambda _: {"user_id": "somebody"}, missing={"user_id": "nobody"}),
+    "get_erasure": Example(needs=Stage.new_erasure, missing={"erasure_id": "0123456789abcdef01234567"}, of="tenant"),
     "load_documents": Example(422, json={"title": "", "text": ""}),
     "list_documents": Example(),
     "remove_document": Example(204, needs=Stage.new_document, missing=NO_DOCUMENT, of="user"),

@@ -21,6 +21,22 @@ def problem(response: httpx.Response, status: int) -> dict[str, Any]:
     return body
 
 
+def test_every_answer_has_the_security_headers(app: App) -> None:
+    url = f"{app.host.url}/api"
+    for response in (httpx.get(f"{url}/health"), httpx.get(f"{url}/agents"), app.client.get("/agents")):
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Cache-Control"] == "no-store"
+        assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]
+        assert "max-age" in response.headers["Strict-Transport-Security"]
+        assert response.headers["Referrer-Policy"] == "no-referrer"
+    page = httpx.get(f"{url}/docs")
+    assert (page.headers["X-Content-Type-Options"], "'self'" in page.headers["Content-Security-Policy"]) == (
+        "nosniff",
+        True,
+    )
+    assert "max-age=3600" in httpx.get(f"{url}/docs/start.js").headers["Cache-Control"]
+
+
 def test_health_is_open_and_tells_nothing_else(app: App) -> None:
     response = httpx.get(f"{app.host.url}/api/health")
     assert (response.status_code, response.json()) == (200, {"status": "ok"})

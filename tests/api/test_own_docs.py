@@ -30,8 +30,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
         ),
         (
             "Search the documents for API keys and random bits",
-            "docs/architecture.md",
-            "How a task runs > Security",
+            "docs/api.md",
+            "The HTTP API > Who calls",
         ),
         (
             "Search my documents for Core Tools and Azurite",

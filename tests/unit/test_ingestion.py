@@ -182,7 +182,7 @@ async def test_another_embedding_model_is_refused_instead_of_compared(store: Sql
     with pytest.raises(EmbeddingsMismatch, match="PERDURE_EMBEDDING_MODEL"):
         await other.load("t", "ann", "new", "New.")
     with pytest.raises(EmbeddingsMismatch):
-        await other.facts.remember("t", "ann", "Likes tea.")
+        await other.facts.remember("t", "ann", "Likes tea.", "task")
     with pytest.raises(EmbeddingsMismatch):
         await other.ingestion.check()
     assert {id for id, body in (await contents(store)).items() if body["type"] == "chunk"} == {

@@ -107,7 +107,7 @@ async def test_a_document_expires_with_its_passages_and_so_does_a_fact(
     memories = MemoryStore(documents, space)
     memory = Memory(documents, ingestion, memories, facts)
     await memory.load("t", "u", "guide", "Tea is served at four.")
-    await facts.remember("t", "u", "Likes tea.")
+    await facts.remember("t", "u", "Likes tea.", "task")
     clock.now += DAY - 1
     assert await memories.search("t", "u", "tea", 5)
     assert await facts.recall("t", "u", "tea", 5)

@@ -67,7 +67,7 @@ def test_a_task_with_three_calls_side_by_side_lives_in_cosmos_alone(
 
     of_task = {task["task_id"], "context", "step-00001", "step-00002"} | call_ids(3)
     assert set(stored(endpoint, TASKS, "default", task["task_id"])) == of_task
-    of_thread = {"thread"} | {f"message-{number:08}" for number in range(6)}
+    of_thread = {thread_key("developer", "alone")} | {f"message-{number:08}" for number in range(6)}
     assert set(stored(endpoint, THREADS, "default", thread_key("developer", "alone"))) == of_thread
     assert stored(endpoint, CONTROLS, "system", "apiKey")
     assert list(folder.rglob("*.db*")) == []
@@ -164,7 +164,7 @@ def absence(
 
     def request(route: tuple[str, str]) -> tuple[httpx.Response, float]:
         begun = time.monotonic()
-        body = {"query": "Come later"} if route[1] == "/agent/task" and route[0] == "POST" else None
+        body = {"query": "Come later"} if route[1] in ("/agent/task", "/memory/search") and route[0] == "POST" else None
         return running.client.request(*route, json=body), time.monotonic() - begun
 
     with provider.answering("during the absence", answer), ThreadPoolExecutor(8) as pool:
