@@ -236,11 +236,13 @@ def test_events_resume_after_the_last_one_seen(app: App, provider: ScriptedProvi
 
 def test_events_of_a_task_terminated_from_outside_end_too(app: App, provider: ScriptedProvider) -> None:
     started = app.start(
-        provider.plan("Terminate my stream", [Answer(calls=(call("nap", seconds=2.0),))]), agent="faulty"
+        provider.plan("Terminate my stream", [Answer(calls=(call("nap", seconds=6.0),))]), agent="faulty"
     )
     path = f"/agent/task/{started['task_id']}"
     until(lambda: app.client.get(path), lambda response: bool(response.json()["tool_calls"]))
     httpx.post(started["terminatePostUri"].replace("{text}", "enough")).raise_for_status()
+    status = started["statusQueryGetUri"]
+    until(lambda: httpx.get(status).json()["runtimeStatus"], lambda said: said == "Terminated")
     assert events(app.client.get(f"{path}/events"))[-1][2]["reason"] == "terminated"
     # The tool finishes all the same. Who reconnects is told so, and the stream ends.
     until(lambda: app.client.get(path).json()["tool_calls"][0]["state"], lambda state: state == "committed")
