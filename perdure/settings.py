@@ -47,6 +47,7 @@ class Settings:
         admin_key: A first API key with the scope `admin`; None for none.
         issuers: Whose tokens are accepted besides API keys.
         public_url: What clients call this deployment when it stands behind a gateway, as in `https://agents.example.com`.
+        stream_text: Whether a model's text can be followed while it is being written.
         log_content: Whether prompts, replies, tool arguments and results are logged.
         redactor: `module:function` that every line of log goes through; None for Perdure's own.
         retention: How long things are kept.
@@ -70,6 +71,7 @@ class Settings:
     admin_key: str | None = field(default=None, repr=False)
     issuers: tuple[Issuer, ...] = ()
     public_url: str | None = None
+    stream_text: bool = True
     log_content: bool = False
     redactor: str | None = None
     retention: Retention = field(default_factory=Retention)
@@ -124,7 +126,8 @@ class Settings:
             admin_key=_admin_key(text("PERDURE_ADMIN_KEY")),
             issuers=_issuers(text("PERDURE_OIDC_ISSUERS")),
             public_url=(text("PERDURE_PUBLIC_URL") or "").rstrip("/") or None,
-            log_content=_switch("PERDURE_LOG_CONTENT", text("PERDURE_LOG_CONTENT")),
+            stream_text=_switch("PERDURE_STREAM_TEXT", text("PERDURE_STREAM_TEXT"), cls.stream_text),
+            log_content=_switch("PERDURE_LOG_CONTENT", text("PERDURE_LOG_CONTENT"), cls.log_content),
             redactor=text("PERDURE_REDACTOR"),
             retention=_retention(environ),
         )
@@ -187,8 +190,10 @@ def _issuers(text: str | None) -> tuple[Issuer, ...]:
         raise SettingsError(f"PERDURE_OIDC_ISSUERS: {error}; docs/api.md has an example") from error
 
 
-def _switch(name: str, text: str | None) -> bool:
-    if text is None or text.lower() in ("false", "0"):
+def _switch(name: str, text: str | None, default: bool) -> bool:
+    if text is None:
+        return default
+    if text.lower() in ("false", "0"):
         return False
     if text.lower() in ("true", "1"):
         return True

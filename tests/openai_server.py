@@ -12,7 +12,7 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -20,7 +20,7 @@ from typing import Any, Self
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -45,6 +45,8 @@ class Answer:
         finish_reason: None for the usual one: `tool_calls` when there are calls, else `stop`.
         usage: Prompt and completion tokens.
         piece: Characters per streamed piece, of text and of arguments alike: small ones cut in awkward places.
+        pause: Seconds between the pieces of a stream.
+        breaks_after: Pieces after which a stream is cut off; None for never.
     """
 
     text: str | None = None
@@ -53,6 +55,8 @@ class Answer:
     finish_reason: str | None = None
     usage: tuple[int, int] = (7, 5)
     piece: int = 3
+    pause: float = 0.0
+    breaks_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +255,8 @@ def _response(reply: Answer | Vectors | Failure | Raw | Events, asked: dict[str,
     match reply:
         case Answer() if asked.get("stream"):
             data = _stream(reply, include_usage=asked.get("stream_options") == {"include_usage": True})
+            if reply.pause:
+                return _SlowResponse(reply, (*data, "[DONE]"))
             return Response(_events((*data, "[DONE]")), media_type="text/event-stream")
         case Answer():
             return JSONResponse(_completion(reply))
@@ -270,6 +276,20 @@ def _response(reply: Answer | Vectors | Failure | Raw | Events, asked: dict[str,
             return _CutResponse(_events(reply.data), media_type="text/event-stream")
         case Events():
             return Response(_events(reply.data), media_type="text/event-stream")
+
+
+class _SlowResponse(StreamingResponse):
+    """Sends piece after piece with pauses, and may be cut off as a connection that breaks."""
+
+    def __init__(self, reply: Answer, data: Sequence[str]) -> None:
+        super().__init__(self._pieces(reply, data), media_type="text/event-stream")
+
+    async def _pieces(self, reply: Answer, data: Sequence[str]) -> AsyncIterator[str]:
+        for number, piece in enumerate(data):
+            if number == reply.breaks_after:
+                raise asyncio.CancelledError
+            yield _events((piece,))
+            await asyncio.sleep(reply.pause)
 
 
 class _CutResponse(Response):

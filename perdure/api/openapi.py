@@ -95,6 +95,8 @@ def _operation(name: str, route: Route) -> Json:
         | {str(status): _answer(status, body) for status, body in route.answers.items()},
         "security": [{"apiKey": []}, {"bearer": []}] if route.scope else [],
     }
+    if route.stream:
+        operation["responses"]["200"]["content"]["text/event-stream"] = {"schema": EVENT}
     if route.scope:
         operation["description"] = f"Asks for the scope `{route.scope}`."
     if route.takes is not None:
@@ -141,8 +143,6 @@ def _answer(status: int, body: type[BaseModel] | str | None) -> Json:
     match body:
         case None:
             pass
-        case "text/event-stream":
-            answer["content"] = {body: {"schema": EVENT}}
         case "application/json":
             answer["content"] = {body: {"schema": {}}}
         case str():

@@ -23,6 +23,8 @@ from perdure.api.schemas.memory import (
 from perdure.api.schemas.privacy import ErasureView
 from perdure.api.schemas.tasks import (
     EventData,
+    EventsQuery,
+    EventsView,
     ReasonQuery,
     StartedTask,
     StatusQuery,
@@ -66,6 +68,7 @@ class Route:
         query: The query parameters; None when it reads none.
         problems: Error statuses of its own, beside those that follow from the rest.
         headers: Request headers it reads.
+        stream: Whether it may also be answered as server-sent events.
         examples: Bodies that are taken, by what they show. The documentation has them, and tests send them.
     """
 
@@ -78,6 +81,7 @@ class Route:
     query: type[BaseModel] | None = None
     problems: tuple[int, ...] = ()
     headers: tuple[Header, ...] = ()
+    stream: bool = False
     examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
     @property
@@ -125,9 +129,11 @@ FOLLOW_TASK = Route(
     "GET",
     "agent/task/{task_id}/events",
     "task:read",
-    "Follow a task as server-sent events",
-    {200: "text/event-stream", 204: None},
+    "Follow a task as server-sent events, or as JSON for those who accept nothing else",
+    {200: EventsView, 204: None},
+    query=EventsQuery,
     problems=(400,),
+    stream=True,
 )
 CANCEL_TASK = Route(
     "POST", "agent/task/{task_id}/cancel", "task:run", "Cancel a task", {200: TaskSummary}, problems=(409,)

@@ -113,8 +113,10 @@ def stay(thread: Thread, task: str, now: datetime) -> Thread:
 
     A task that is not in the queue any more, because it was taken for dead, goes to its end.
     """
-    thread = _renewed(thread, task, now + LEASE)
-    return _promoted(_without_the_dead(thread, now), now)
+    thread = _promoted(_without_the_dead(_renewed(thread, task, now + LEASE), now), now)
+    # Who finds that it is its turn gives a sign of life by that, so FIRST_SIGN is not for it: by a clock two minutes
+    # ahead, such a lease would have run out at once.
+    return hold(thread, task, now) if thread.lease and thread.lease.task == task else thread
 
 
 def hold(thread: Thread, task: str, now: datetime) -> Thread:

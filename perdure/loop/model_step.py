@@ -11,6 +11,7 @@ from perdure.domain.next_step import StepOutcome
 from perdure.domain.references import StepRef
 from perdure.domain.task import CallState, Step
 from perdure.domain.thread import LeaseLost, hold
+from perdure.loop.deltas import Deltas
 from perdure.loop.tool_call import prepare
 from perdure.models.port import ModelRejected, ModelRequest, ModelUnavailable
 from perdure.redaction import content_log
@@ -40,12 +41,14 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
     if step is None:
         request = ModelRequest(agent.model, conversation(record), [tool.spec for tool in tools.values()])
         content_log.info("Task %s, step %s asks: %s", ref.task, ref.step, request.messages)
-        started = datetime.now(UTC)
+        started, deltas = datetime.now(UTC), Deltas(app.tasks if app.settings.stream_text else None, ref)
         try:
-            reply = _bounded(await app.model.reply(request))
+            async with deltas:
+                reply = _bounded(await app.model.reply(request, deltas.add if app.settings.stream_text else None))
             content_log.info("Task %s, step %s is answered: %s", ref.task, ref.step, reply)
             step = Step(ref.step, reply.text, reply.tool_calls, reply.usage, reply.model, started, datetime.now(UTC))
             step = await app.tasks.add_step(ref, step)
+            await deltas.clear()
         except ModelUnavailable as error:
             return StepOutcome("unavailable", retry_after=error.retry_after, detail=str(error)[:DETAIL])
         except ModelRejected as error:

@@ -19,6 +19,10 @@ TASK = "task"
 STEP = "step"
 CALL = "toolCall"
 CONTEXT = "context"
+DELTA = "delta"
+
+DELTA_SECONDS = 24 * 3600
+"""What a step that was cut short leaves behind of its text is gone after a day."""
 
 _task, _step, _call = TypeAdapter(Task), TypeAdapter(Step), TypeAdapter(LedgerEntry)
 _messages = TypeAdapter(tuple[Message, ...])
@@ -30,6 +34,15 @@ def step_document_id(number: int) -> str:
 
 def call_document_id(step: int, index: int) -> str:
     return f"call-{step:05}-{index:05}"
+
+
+def delta_document_id(step: int) -> str:
+    return f"delta-{step:05}"
+
+
+def from_delta(step: int, attempt: str, text: str) -> Body:
+    fields = {"step": step, "attempt": attempt, "text": text, "ttl": DELTA_SECONDS}
+    return {"id": delta_document_id(step), "type": DELTA, **fields}
 
 
 def from_task(task: Task) -> Body:

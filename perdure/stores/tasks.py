@@ -4,6 +4,7 @@ Ids are deterministic, so an activity that runs again finds what its first attem
 
     <task id>           the task
     context             what it sees of the conversation before it, when it continues a thread
+    delta-00004         what the model has written so far of the step that is being made
     step-00003          its third model step: the model's whole reply, written once and for all in one piece
     call-00003-00012    call 12 of that step: the effect ledger's entry, made from the step
 """
@@ -126,6 +127,16 @@ class TaskStore:
             assert recorded is not None
             return recorded
         return step
+
+    async def put_delta(self, ref: StepRef, attempt: str, text: str) -> None:
+        """Write what an attempt at a step has of its text so far."""
+        body = documents.from_delta(ref.step, attempt, text)
+        await self._store.upsert(TASKS, (ref.tenant, ref.task), body)
+
+    async def remove_delta(self, ref: StepRef) -> None:
+        """Remove what was written of a step's text while it was made."""
+        with suppress(DocumentMissing):
+            await self._store.delete(TASKS, (ref.tenant, ref.task), documents.delta_document_id(ref.step))
 
     async def add_calls(self, ref: StepRef, calls: Sequence[LedgerEntry]) -> None:
         """Record the calls of a step. What an earlier attempt recorded stays as it is."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from perdure.api import events
-from perdure.api.events import CLOSE_SECONDS, HEARTBEAT_SECONDS, POLL_SECONDS, stream
+from perdure.api.events import CLOSE_SECONDS, HEARTBEAT_SECONDS, IDLE_POLL_SECONDS, stream
 from perdure.documents.port import Change
 from perdure.documents.sqlite import SqliteDocuments
 from perdure.domain.messages import Usage
@@ -70,9 +70,9 @@ async def test_a_quiet_stream_says_that_the_task_still_runs_and_closes_before_az
     beats = [at for at, piece in said[2:] if piece == HEARTBEAT]
     assert len(beats) == len(said) - 2
     gaps = [later - earlier for earlier, later in zip([0.0, *beats], [*beats, clock.now], strict=True)]
-    assert max(gaps) <= HEARTBEAT_SECONDS + 2 * POLL_SECONDS
+    assert max(gaps) <= HEARTBEAT_SECONDS + 2 * IDLE_POLL_SECONDS
     assert min(gaps[:-1]) > HEARTBEAT_SECONDS
-    assert CLOSE_SECONDS <= clock.now < CLOSE_SECONDS + 2 * POLL_SECONDS < 230
+    assert CLOSE_SECONDS <= clock.now < CLOSE_SECONDS + 2 * IDLE_POLL_SECONDS < 230
     assert HEARTBEAT_SECONDS < 60, "what stands in between may cut a connection that is silent for a minute"
 
 

@@ -135,6 +135,13 @@ LATE = [(29, "look on", "true", set[str]()), (1, "look on", "true", set[str]())]
 
 @given(MOMENTS)
 @example([(1, "enter", "slow", set()), *LATE, (29, "wait", "fast", set())])
+@example(
+    [
+        (1, "enter", "fast", set()), (1, "die", "fast", set()), *[(29, "look on", "true", set[str]())] * 5,
+        (9, "wait", "slow", set()), (26, "look on", "true", set()), (28, "look on", "true", set()),
+        (1, "wait", "fast", {"fast", "slow"}),
+    ]
+)  # fmt: skip
 @example([(1, "enter", "slow", set()), (1, "wait", "true", set()), (1, "leave", "slow", set()), *LATE])
 def test_no_two_living_tasks_whose_clocks_are_up_to_a_minute_off_write_at_the_same_moment_by_their_own_clocks(
     moments: list[tuple[int, str, str, set[str]]],

@@ -192,6 +192,39 @@ def _summary(task: Task) -> dict[str, Any]:
     }
 
 
+class EventsQuery(BaseModel):
+    """Which of a task's events are told.
+
+    Attributes:
+        cursor: The id of the last event that was seen; the header `Last-Event-ID` says the same.
+        wait: Seconds to wait for the first event, for clients that ask for JSON.
+    """
+
+    cursor: str | None = None
+    wait: Annotated[int, Field(ge=0, le=60)] = 0
+
+
+class EventView(BaseModel):
+    """One event of a task, with what a server-sent event of it would say."""
+
+    id: str | None
+    event: str
+    data: dict[str, Any]
+
+
+class EventsView(BaseModel):
+    """Events of a task in their order.
+
+    Attributes:
+        cursor: Asks for the events after these.
+        ended: Whether these are the last.
+    """
+
+    events: list[EventView]
+    cursor: str | None
+    ended: bool
+
+
 class TaskPageView(BaseModel):
     """Some of the caller's tasks, newest first. `continuation` asks for the next ones; null when there are none."""
 
