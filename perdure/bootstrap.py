@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from perdure.agents import Agents, load_agents
+from perdure.api.limits import RateLimiter
 from perdure.documents.port import Documents
 from perdure.documents.sqlite import SqliteDocuments
 from perdure.identity.api_keys import ApiKeys
@@ -22,6 +23,7 @@ from perdure.stores.facts import FactStore
 from perdure.stores.ingestion import IngestionStore
 from perdure.stores.keys import KeyStore
 from perdure.stores.memories import MemoryStore
+from perdure.stores.rates import RateStore
 from perdure.stores.starts import StartStore
 from perdure.stores.tasks import TaskStore
 from perdure.stores.threads import ThreadStore
@@ -50,6 +52,7 @@ class Services:
     keys: KeyStore
     api_keys: ApiKeys
     tokens: "Tokens | None"
+    limiter: RateLimiter
     memories: MemoryStore
     tool_cache: ToolCache
     ingestion: IngestionStore
@@ -108,6 +111,7 @@ def build(settings: Settings, agents: Agents, tools: ToolRegistry, documents: Do
         keys=keys,
         api_keys=ApiKeys(keys, settings.admin_key),
         tokens=_tokens(settings),
+        limiter=RateLimiter(RateStore(documents), settings.limits),
         starts=StartStore(documents),
         user_data=UserData(documents),
         erasures=ErasureStore(documents),

@@ -19,6 +19,10 @@ _ADDRESS = re.compile(r"https?://[^\s/]+")
 _DATABASE = re.compile(r"[^/\\#?\s]{1,255}")
 
 
+LIMITS = {"start": 120, "write": 600, "read": 6000}
+"""Requests a minute of one user, unless PERDURE_LIMIT_<NAME> says otherwise."""
+
+
 class SettingsError(Exception):
     """A setting is wrong. The message names it and says what would be right."""
 
@@ -47,6 +51,7 @@ class Settings:
         admin_key: A first API key with the scope `admin`; None for none.
         issuers: Whose tokens are accepted besides API keys.
         public_url: What clients call this deployment when it stands behind a gateway, as in `https://agents.example.com`.
+        limits: Requests a minute that a user may send, by the class of the route; 0 for any number.
         stream_text: Whether a model's text can be followed while it is being written.
         log_content: Whether prompts, replies, tool arguments and results are logged.
         redactor: `module:function` that every line of log goes through; None for Perdure's own.
@@ -71,6 +76,7 @@ class Settings:
     admin_key: str | None = field(default=None, repr=False)
     issuers: tuple[Issuer, ...] = ()
     public_url: str | None = None
+    limits: Mapping[str, int] = field(default_factory=lambda: dict(LIMITS))
     stream_text: bool = True
     log_content: bool = False
     redactor: str | None = None
@@ -126,6 +132,7 @@ class Settings:
             admin_key=_admin_key(text("PERDURE_ADMIN_KEY")),
             issuers=_issuers(text("PERDURE_OIDC_ISSUERS")),
             public_url=(text("PERDURE_PUBLIC_URL") or "").rstrip("/") or None,
+            limits={name: _limit(environ, name, default) for name, default in LIMITS.items()},
             stream_text=_switch("PERDURE_STREAM_TEXT", text("PERDURE_STREAM_TEXT"), cls.stream_text),
             log_content=_switch("PERDURE_LOG_CONTENT", text("PERDURE_LOG_CONTENT"), cls.log_content),
             redactor=text("PERDURE_REDACTOR"),
@@ -188,6 +195,16 @@ def _issuers(text: str | None) -> tuple[Issuer, ...]:
         return parse_issuers(text)
     except ValueError as error:
         raise SettingsError(f"PERDURE_OIDC_ISSUERS: {error}; docs/api.md has an example") from error
+
+
+def _limit(environ: Mapping[str, str], rate: str, default: int) -> int:
+    name = f"PERDURE_LIMIT_{rate.upper()}"
+    text = environ.get(name, "").strip()
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 9):
+        raise SettingsError(f"{name} is {text!r}; it must be a whole number of requests a minute, or 0 for any number")
+    return int(text)
 
 
 def _switch(name: str, text: str | None, default: bool) -> bool:

@@ -43,6 +43,9 @@ CLEARED = (
 """Settings of whoever runs the tests that must not reach the app."""
 
 
+LIMITS = ("PERDURE_LIMIT_START", "PERDURE_LIMIT_WRITE", "PERDURE_LIMIT_READ")
+
+
 def make_app_folder(
     folder: Path, extra_tools: Sequence[Path] = (), extra_agents: Mapping[str, str] | None = None
 ) -> Path:
@@ -76,7 +79,8 @@ class App:
     """
 
     def __init__(self, folder: Path, env: Mapping[str, str] | None = None) -> None:
-        cleared = dict.fromkeys(CLEARED, "")
+        # Tests send in a minute what no user does; those of the limits set their own.
+        cleared = dict.fromkeys(CLEARED, "") | dict.fromkeys(LIMITS, "0")
         self._folder = folder
         self._env = {**cleared, **(env or {})}
         self.host = DevHost(folder, self._env)

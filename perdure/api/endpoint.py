@@ -38,9 +38,13 @@ def endpoint[**P](route: Route) -> Callable[[Handler[P]], Handler[P]]:
     def wrap(handler: Handler[P]) -> Handler[P]:
         async def answer(req: Request, *args: P.args, **kwargs: P.kwargs) -> Response:
             try:
-                if route.scope is not None:
-                    req.state.principal = await identify(services(), req.headers, route.scope)
-                return await handler(req, *args, **kwargs)
+                if route.scope is None:
+                    return await handler(req, *args, **kwargs)
+                who = req.state.principal = await identify(services(), req.headers, route.scope)
+                limits = await services().limiter.count(who, route.rate)
+                response = await handler(req, *args, **kwargs)
+                response.headers.update(limits)
+                return response
             except Problem as problem:
                 return problem.response()
             except StoreUnavailable as error:

@@ -68,7 +68,7 @@ def problem_statuses(route: Route) -> list[int]:
     """The error statuses a route may answer."""
     statuses = {*route.problems, 500, 503}
     if route.scope is not None:
-        statuses |= {401, 403}
+        statuses |= {401, 403, 429}
     if route.takes is not None:
         statuses |= {400, 413, 422}
     if route.query is not None:

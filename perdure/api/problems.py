@@ -8,6 +8,7 @@ Problem
 ├── TooLarge         413: the body is over the limit
 ├── Malformed        400: not what HTTP or JSON allow
 ├── Invalid          422: well-formed, but not what the schema allows; `errors` has each field
+├── TooManyRequests  429: over a limit; `Retry-After` says when to come back
 ├── InternalError    500: a fault of ours; the log says which
 └── Unavailable      503: a passing fault of ours; `Retry-After` says when to come back
 """
@@ -82,6 +83,10 @@ class Invalid(Problem):
 
     def members(self) -> dict[str, Any]:
         return super().members() | {"errors": list(self.errors)}
+
+
+class TooManyRequests(Problem):
+    status = HTTPStatus.TOO_MANY_REQUESTS
 
 
 class InternalError(Problem):

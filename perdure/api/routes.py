@@ -90,6 +90,13 @@ class Route:
         return {"route": self.path, "methods": [self.method]}
 
     @property
+    def rate(self) -> Literal["start", "read", "write"]:
+        """The class whose limit its requests count towards."""
+        if self.method == "POST" and self.path in ("agent/task", "memory/documents"):
+            return "start"
+        return "read" if self.method == "GET" or self.scope == "task:read" else "write"
+
+    @property
     def action(self) -> str:
         """The part of the path after the id of the thing; empty when there is none."""
         return self.path.partition("}/")[2].partition("/")[0]

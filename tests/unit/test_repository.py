@@ -17,6 +17,7 @@ import pytest
 from perdure.bootstrap import tools
 from perdure.domain.names import ACTIVITIES, ORCHESTRATORS, tool_activity
 from perdure.retention import Retention
+from perdure.settings import LIMITS
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOYED = {
@@ -178,9 +179,14 @@ def test_importing_the_app_opens_no_connection_and_writes_no_file(tmp_path: Path
 
 def settings_of_the_code() -> set[str]:
     kept = {f"PERDURE_KEEP_{field.name.upper()}_DAYS" for field in dataclasses.fields(Retention)}
-    return kept | set(
-        re.findall(
-            r'"((?:PERDURE|OPENAI|AZURE_OPENAI|COSMOS)_[A-Z_]+)"', (ROOT / "perdure/settings.py").read_text("utf-8")
+    limits = {f"PERDURE_LIMIT_{rate.upper()}" for rate in LIMITS}
+    return (
+        kept
+        | limits
+        | set(
+            re.findall(
+                r'"((?:PERDURE|OPENAI|AZURE_OPENAI|COSMOS)_[A-Z_]+)"', (ROOT / "perdure/settings.py").read_text("utf-8")
+            )
         )
     )
 
