@@ -17,6 +17,7 @@ from perdure.models.port import Model
 from perdure.redaction import SILENT, RedactorError, content_log, load_redactor, redact_logs
 from perdure.retention import ttl
 from perdure.settings import Settings, SettingsError
+from perdure.stores.active import ActiveTasks
 from perdure.stores.embedding_space import EmbeddingSpace
 from perdure.stores.erasures import ErasureStore
 from perdure.stores.facts import FactStore
@@ -47,6 +48,7 @@ class Services:
     tasks: TaskStore
     threads: ThreadStore
     starts: StartStore
+    active: ActiveTasks
     user_data: UserData
     erasures: ErasureStore
     keys: KeyStore
@@ -113,6 +115,7 @@ def build(settings: Settings, agents: Agents, tools: ToolRegistry, documents: Do
         tokens=_tokens(settings),
         limiter=RateLimiter(RateStore(documents), settings.limits),
         starts=StartStore(documents),
+        active=ActiveTasks(documents, settings.allowances),
         user_data=UserData(documents),
         erasures=ErasureStore(documents),
         memories=MemoryStore(documents, space),

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from perdure.api.problems import Conflict, Invalid, NotFound
+from perdure.api.problems import Conflict, Invalid, NotFound, TooManyRequests
 from perdure.api.schemas.tasks import TaskRequest
 from perdure.api.threads import enter_thread
 from perdure.bootstrap import Services
@@ -16,12 +16,16 @@ from perdure.domain.principal import Principal
 from perdure.domain.references import Run
 from perdure.domain.task import Reason, Task
 from perdure.domain.thread import leave
+from perdure.stores.active import TooManyTasks
 
 START_SECONDS = 30
 """How long a task may exist before its orchestration does. One that has none by then will never have one."""
 
 FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.1, 1.0
 """How often a waiting request looks whether its task has ended: soon at first, then once a second."""
+
+AGAIN_SECONDS = 10
+"""When to come back with a task that there was no room for. Nobody knows when one of those that run will end."""
 
 _TASK_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -33,6 +37,7 @@ async def submit(app: Services, who: Principal, request: TaskRequest, task_id: s
     Raises:
         Invalid: There is no such agent.
         Conflict: The thread is busy.
+        TooManyRequests: As many tasks of the user or of the tenant run as may.
     """
     definition = app.agents.get(request.agent)
     if definition is None:
@@ -51,23 +56,26 @@ async def submit(app: Services, who: Principal, request: TaskRequest, task_id: s
     )
     # The task first: whatever stops us from here on, a task that holds a thread is one that can be found and ended.
     task = await app.tasks.add(task)
-    if task.thread is not None:
-        try:
+    if task.reason is not None:
+        return task
+    try:
+        await _count(app, task)
+        if task.thread is not None:
             await enter_thread(app, who, task.thread, task.id, request.if_busy)
-        except (Conflict, DocumentError):
-            # It may be in the thread although the store did not say so. What cannot be undone here ends as lost.
-            with suppress(DocumentError):
-                await _leave_thread(app, task)
-                await app.tasks.remove(task)
-            raise
+    except (Conflict, TooManyRequests, DocumentError):
+        # It may be in the thread although the store did not say so. What cannot be undone here ends as lost.
+        with suppress(DocumentError):
+            await _leave_thread(app, task)
+            await app.active.leave(task.tenant, task.user, task.id)
+            await app.tasks.remove(task)
+        raise
     return task
 
 
 def first_run(task: Task) -> Run:
     """The orchestration's input for a new task."""
-    deadline = task.created_at + timedelta(seconds=task.agent.limits.max_seconds)
     steps = task.agent.limits.max_steps
-    return Run(task.tenant, task.id, deadline.isoformat(), steps, thread=task.thread_id)
+    return Run(task.tenant, task.id, task.deadline.isoformat(), steps, thread=task.thread_id)
 
 
 async def own_task(app: Services, who: Principal, task_id: str) -> Task:
@@ -111,7 +119,24 @@ async def end(app: Services, task: Task, reason: Reason, detail: str) -> Task:
     """End a task from outside its orchestration. Returns it as it stands: the first reason counts."""
     ended = await app.tasks.finish(task.tenant, task.id, reason, None, detail)
     await _leave_thread(app, task)
+    await app.active.leave(task.tenant, task.user, task.id)
     return ended
+
+
+async def _count(app: Services, task: Task) -> None:
+    try:
+        await app.active.enter(task.tenant, task.user, task.id, task.deadline)
+    except TooManyTasks as full:
+        policy = f"{full.whose}-tasks"
+        headers = {
+            "Retry-After": str(AGAIN_SECONDS),
+            "RateLimit-Policy": f'"{policy}";q={full.limit}',
+            "RateLimit": f'"{policy}";r=0;t={AGAIN_SECONDS}',
+        }
+        own = {"user": "You have", "tenant": "Your tenant has"}[full.whose]
+        raise TooManyRequests(
+            f"{own} {full.limit} tasks running, which is the limit. Try again when one has ended.", headers=headers
+        ) from full
 
 
 async def _leave_thread(app: Services, task: Task) -> None:

@@ -6,7 +6,7 @@ processing ──> completed   the agent answered
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -117,6 +117,11 @@ class Task:
     result: str | None = None
     detail: str | None = None
     ended_at: datetime | None = None
+
+    @property
+    def deadline(self) -> datetime:
+        """When it ends, whatever it is doing then."""
+        return self.created_at + timedelta(seconds=self.agent.limits.max_seconds)
 
     @property
     def thread_id(self) -> str | None:
