@@ -89,10 +89,10 @@ def _take_step(ctx: durable.OrchestrationContext, run: Run, events: Events) -> S
             # model that it has none. (Waiting for no task at all would never end.)
             finish = (yield from events.before(durable.when_all(work))) if work else None
             return finish or run.next_step()
-        case Wait(seconds):
+        case Wait(seconds, failures):
             ctx.set_custom_status(f"step {run.step}: waiting {seconds:g} s for the model")
             finish = yield from events.before(ctx.create_timer(timedelta(seconds=seconds)))
-            return finish or run.same_step_again()
+            return finish or run.same_step_again(failures)
         case Finish() as end:
             return end
 

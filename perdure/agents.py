@@ -27,6 +27,7 @@ class LimitsDefinition(BaseModel):
         max_seconds: Seconds from submission; then the task ends with reason `time_limit`.
         max_calls: Tool calls of one turn that are run; further ones are refused, and the model is told.
         context_tokens: Tokens of a thread's earlier messages the model sees; a summary stands for what is older.
+        max_output_tokens: Tokens of one reply of the model, its reasoning included; a longer one is cut off.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,6 +36,7 @@ class LimitsDefinition(BaseModel):
     max_seconds: float = Field(default=600, gt=0, le=7 * 24 * 3600)
     max_calls: int = Field(default=1000, ge=1, le=10_000)
     context_tokens: int = Field(default=16_000, ge=100, le=100_000)
+    max_output_tokens: int = Field(default=4096, ge=16, le=1_000_000)
 
 
 class AgentDefinition(BaseModel):

@@ -14,6 +14,7 @@ from perdure.documents.sqlite import SqliteDocuments
 from perdure.identity.api_keys import ApiKeys
 from perdure.models.embeddings import Embeddings, HashingEmbeddings
 from perdure.models.port import Model
+from perdure.models.throttle import ThrottledModel
 from perdure.redaction import SILENT, RedactorError, content_log, load_redactor, redact_logs
 from perdure.retention import ttl
 from perdure.settings import Settings, SettingsError
@@ -24,6 +25,7 @@ from perdure.stores.facts import FactStore
 from perdure.stores.ingestion import IngestionStore
 from perdure.stores.keys import KeyStore
 from perdure.stores.memories import MemoryStore
+from perdure.stores.model_rates import ModelRates
 from perdure.stores.rates import RateStore
 from perdure.stores.starts import StartStore
 from perdure.stores.tasks import TaskStore
@@ -122,7 +124,7 @@ def build(settings: Settings, agents: Agents, tools: ToolRegistry, documents: Do
         ingestion=IngestionStore(documents, space, ttl(settings.retention.memories)),
         facts=FactStore(documents, space, ttl(settings.retention.memories)),
         tool_cache=ToolCache(documents),
-        model=_model(settings),
+        model=_within_limits(_model(settings), settings, documents),
         agents=agents,
         tools=tools,
     )
@@ -164,6 +166,13 @@ def _model(settings: Settings) -> Model:
     from perdure.models.openai import OpenAIModel
 
     return OpenAIModel(_endpoint(settings))
+
+
+def _within_limits(model: Model, settings: Settings, documents: Documents) -> Model:
+    most = settings.allowances
+    if not (most.model_requests or most.model_tokens):
+        return model
+    return ThrottledModel(model, ModelRates(documents), most.model_requests, most.model_tokens)
 
 
 def _embeddings(settings: Settings) -> Embeddings:

@@ -26,15 +26,16 @@ class StepOutcome:
 
     Attributes:
         kind: `calls`: the model asked for tools. `answer`: it answered. `empty`: it said nothing at all.
-            `unavailable`: it may answer later. `rejected`: it never will. `ended`: the task had ended already.
-            `lease_lost`: another task writes the thread by now.
+            `unavailable`: it may answer later. `limited`: it was not asked, for a limit of ours that passes.
+            `rejected`: it never will answer. `ended`: the task had ended already. `lease_lost`: another task writes the
+            thread by now.
         calls: For `calls`: the index and tool of every call to run. Calls that cannot run (an unknown tool) are
             settled already and not listed.
-        retry_after: For `unavailable`: seconds the provider asks for.
+        retry_after: For `unavailable`: seconds the provider asks for. For `limited`: seconds until the limit passes.
         detail: For `unavailable` and `rejected`: one sentence for the caller.
     """
 
-    kind: Literal["calls", "answer", "empty", "unavailable", "rejected", "ended", "lease_lost"]
+    kind: Literal["calls", "answer", "empty", "unavailable", "limited", "rejected", "ended", "lease_lost"]
     calls: tuple[tuple[int, str], ...] = ()
     retry_after: float | None = None
     detail: str | None = None
@@ -57,9 +58,10 @@ class CallTools:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Ask the model again after this many seconds."""
+    """Ask the model again after this many seconds, when it has failed so often in a row."""
 
     seconds: float
+    failures: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,9 @@ def decide(outcome: StepOutcome, run: Run) -> Decision:
         case "unavailable" if run.failures + 1 >= MAX_FAILURES:
             return Finish(Reason.MODEL_UNAVAILABLE, outcome.detail)
         case "unavailable":
-            return Wait(_delay(outcome.retry_after, run.failures))
+            return Wait(_delay(outcome.retry_after, run.failures), run.failures + 1)
+        case "limited":
+            return Wait(min(max(FIRST_DELAY, outcome.retry_after or 0.0), MAX_DELAY), run.failures)
         case "rejected":
             return Finish(Reason.MODEL_REJECTED, outcome.detail)
         case "lease_lost":

@@ -99,5 +99,5 @@ class Run(Reference):
     def next_step(self) -> "Run":
         return replace(self, step=self.step + 1, failures=0)
 
-    def same_step_again(self) -> "Run":
-        return replace(self, failures=self.failures + 1)
+    def same_step_again(self, failures: int) -> "Run":
+        return replace(self, failures=failures)

@@ -73,13 +73,14 @@ SETTLED = frozenset({CallState.COMMITTED, CallState.FAILED, CallState.UNKNOWN})
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one task: model steps, seconds from submission to end, tool calls of one step, and tokens of earlier
-    conversation it sees."""
+    """Bounds of one task: model steps, seconds from submission to end, tool calls of one step, tokens of earlier
+    conversation it sees, and tokens of one reply."""
 
     max_steps: int
     max_seconds: float
     max_calls: int = 1000
     context_tokens: int = 16_000
+    max_output_tokens: int = 4096
 
 
 @dataclass(frozen=True, slots=True)

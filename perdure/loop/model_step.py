@@ -1,6 +1,7 @@
 """One model step: read the conversation, ask the model, record its reply and the calls it asks for."""
 
 import json
+import zlib
 from datetime import UTC, datetime
 
 from perdure.bootstrap import Services
@@ -13,11 +14,14 @@ from perdure.domain.task import CallState, Step
 from perdure.domain.thread import LeaseLost, hold
 from perdure.loop.deltas import Deltas
 from perdure.loop.tool_call import prepare
-from perdure.models.port import ModelRejected, ModelRequest, ModelUnavailable
+from perdure.models.port import ModelLimited, ModelRejected, ModelRequest, ModelUnavailable
 from perdure.redaction import content_log
 
 DETAIL = 300
 """Most characters of a provider's message that enter durable history."""
+
+SPREAD = 10.0
+"""Seconds over which tasks that wait for a new minute come back."""
 
 MAX_REPLY_BYTES = 1024 * 1024
 """Largest reply that is taken, with all arguments, in bytes as JSON: it must fit a document beside the query."""
@@ -39,7 +43,8 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
     tools = {name: tool for name in agent.tools if (tool := app.tools.get(name))}
     step = record.step(ref.step)
     if step is None:
-        request = ModelRequest(agent.model, conversation(record), [tool.spec for tool in tools.values()])
+        specs, longest = [tool.spec for tool in tools.values()], agent.limits.max_output_tokens
+        request = ModelRequest(agent.model, conversation(record), specs, longest)
         content_log.info("Task %s, step %s asks: %s", ref.task, ref.step, request.messages)
         started, deltas = datetime.now(UTC), Deltas(app.tasks if app.settings.stream_text else None, ref)
         try:
@@ -51,6 +56,8 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
             await deltas.clear()
         except ModelUnavailable as error:
             return StepOutcome("unavailable", retry_after=error.retry_after, detail=str(error)[:DETAIL])
+        except ModelLimited as error:
+            return StepOutcome("limited", retry_after=error.retry_after + _spread(ref))
         except ModelRejected as error:
             return StepOutcome("rejected", detail=str(error)[:DETAIL])
         except DocumentTooLarge:
@@ -60,6 +67,12 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
     calls = prepare(ref, step, tools, agent.limits.max_calls)
     await app.tasks.add_calls(ref, calls)
     return StepOutcome("calls", tuple((call.index, call.tool) for call in calls if call.state is CallState.PREPARED))
+
+
+def _spread(ref: StepRef) -> float:
+    """Seconds by which a task comes later than others that wait for the same moment; not always the same ones first."""
+    turn = f"{ref.task} {datetime.now(UTC):%H:%M}"
+    return zlib.crc32(turn.encode()) % 1000 / 1000 * SPREAD
 
 
 def _bounded(reply: ModelReply) -> ModelReply:

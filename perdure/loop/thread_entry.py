@@ -55,7 +55,8 @@ async def _earlier(app: Services, task: Task, thread: Thread) -> list[Message]:
 async def _fold(app: Services, task: Task, thread: Thread, cut: list[ThreadMessage]) -> Summary:
     """Have the model write messages into the thread's summary; without a model, the old summary has to do."""
     messages = [one.message for one in cut]
-    request = ModelRequest(task.agent.model, summary_request(thread.summary.text, messages, SUMMARY_TOKENS))
+    told, longest = summary_request(thread.summary.text, messages, SUMMARY_TOKENS), task.agent.limits.max_output_tokens
+    request = ModelRequest(task.agent.model, told, max_output_tokens=longest)
     try:
         text = (await app.model.reply(request)).text.strip()[:MAX_SUMMARY]
     except ModelError as error:

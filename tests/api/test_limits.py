@@ -69,3 +69,30 @@ def test_more_tasks_at_once_than_may_run_are_refused_until_one_has_ended(tmp_pat
         for task_id in started[1:]:
             assert app.finish(task_id, client=ann)["result"] == "At last."
         until(lambda: start(ann), lambda answer: answer.status_code == 202)
+
+
+def test_tasks_wait_until_the_model_may_be_asked_again(tmp_path: Path) -> None:
+    provider = ScriptedProvider()
+    settings = {"PERDURE_MODEL_RPM": "1", "OPENAI_BASE_URL": provider.server.base_url}
+
+    def status(started: dict[str, Any]) -> dict[str, Any]:
+        return httpx.get(started["statusQueryGetUri"]).json()
+
+    def decided(started: dict[str, Any]) -> bool:
+        found = status(started)
+        return found["runtimeStatus"] == "Completed" or "waiting" in found["customStatus"]
+
+    with (
+        provider.server,
+        provider.answering("Ask the model", lambda _: Answer("Asked.")),
+        App(make_app_folder(tmp_path / "app"), settings) as app,
+    ):
+        started = [app.start("Ask the model") for _ in range(6)]
+        for one in started:
+            until(lambda one=one: decided(one), bool)
+        # A new minute may begin in between, and let one more through.
+        waiting = [one for one in started if status(one)["runtimeStatus"] == "Running"]
+        assert len(waiting) >= 4
+        assert len(provider.server.requests) in (1, 2)
+        for one in waiting:
+            assert app.client.get(f"/agent/task/{one['task_id']}").status_code == 202

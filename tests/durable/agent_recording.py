@@ -54,6 +54,9 @@ SCENARIOS = {
     "waits_for_the_model": Scenario(
         [StepOutcome("unavailable", retry_after=0.1), StepOutcome("unavailable", retry_after=7.0), ANSWER]
     ),
+    "waits_for_a_limit_to_pass": Scenario(
+        [StepOutcome("unavailable"), *[StepOutcome("limited", retry_after=30.0)] * 12, ANSWER]
+    ),
     "gives_up_on_the_model": Scenario([StepOutcome("unavailable", detail="no")]),
     "is_rejected": Scenario([StepOutcome("rejected", detail="bad key")]),
     "gets_an_empty_reply": Scenario([StepOutcome("empty")]),
