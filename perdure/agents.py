@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from perdure.domain.budget import MICRO, Budget, Price
 from perdure.domain.task import Agent, Limits
 from perdure.tools.registry import ToolRegistry
 
@@ -39,6 +41,25 @@ class LimitsDefinition(BaseModel):
     max_output_tokens: int = Field(default=4096, ge=16, le=1_000_000)
 
 
+class BudgetDefinition(BaseModel):
+    """What one task may use; then it ends with reason `budget_exceeded`. Absent is any amount.
+
+    Attributes:
+        tokens: Tokens of messages and replies together, of all steps.
+        usd: US dollars.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tokens: int | None = Field(default=None, ge=1, le=10**12)
+    usd: float | None = Field(default=None, ge=1 / MICRO, le=10**6)
+
+    @property
+    def amount(self) -> Budget:
+        micro = None if self.usd is None else round(Decimal(str(self.usd)) * MICRO)
+        return Budget(self.tokens, micro)
+
+
 class AgentDefinition(BaseModel):
     """One agent file.
 
@@ -47,6 +68,7 @@ class AgentDefinition(BaseModel):
         instructions: The system message.
         model: Model or deployment name; the configured default when absent.
         tools: Names of the tools it may call.
+        budget: What one task may use; any amount when absent.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,11 +79,12 @@ class AgentDefinition(BaseModel):
     model: Text | None = None
     tools: tuple[str, ...] = ()
     limits: LimitsDefinition = LimitsDefinition()
+    budget: BudgetDefinition = BudgetDefinition()
 
-    def frozen(self, default_model: str) -> Agent:
-        """The definition as a task keeps it."""
-        limits = Limits(**self.limits.model_dump())
-        return Agent(self.name, self.instructions, self.model or default_model, self.tools, limits)
+    def frozen(self, default_model: str, price: Price | None) -> Agent:
+        """The definition as a task keeps it, with what its model costs."""
+        limits, model = Limits(**self.limits.model_dump()), self.model or default_model
+        return Agent(self.name, self.instructions, model, self.tools, limits, self.budget.amount, price)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from perdure.identity.api_keys import ApiKeys
 from perdure.models.embeddings import Embeddings, HashingEmbeddings
 from perdure.models.port import Model
 from perdure.models.throttle import ThrottledModel
+from perdure.prices import Prices
 from perdure.redaction import SILENT, RedactorError, content_log, load_redactor, redact_logs
 from perdure.retention import ttl
 from perdure.settings import Settings, SettingsError
@@ -31,12 +32,16 @@ from perdure.stores.starts import StartStore
 from perdure.stores.tasks import TaskStore
 from perdure.stores.threads import ThreadStore
 from perdure.stores.tool_cache import ToolCache
+from perdure.stores.usage import UsageStore
 from perdure.stores.user_data import UserData
 from perdure.tools.registry import ToolRegistry, discover
 
 if TYPE_CHECKING:
     from perdure.identity.tokens import Tokens
     from perdure.models.openai_client import OpenAISettings
+
+LONGEST_STREAM = 600.0
+"""Seconds that a model may take to write one reply. A longer one is paid as if it were as long as it may be."""
 
 TOOLS_PACKAGE = "activities.tools"
 
@@ -51,6 +56,8 @@ class Services:
     threads: ThreadStore
     starts: StartStore
     active: ActiveTasks
+    usage: UsageStore
+    prices: Prices
     user_data: UserData
     erasures: ErasureStore
     keys: KeyStore
@@ -118,6 +125,8 @@ def build(settings: Settings, agents: Agents, tools: ToolRegistry, documents: Do
         limiter=RateLimiter(RateStore(documents), settings.limits),
         starts=StartStore(documents),
         active=ActiveTasks(documents, settings.allowances),
+        usage=_usage(settings, documents),
+        prices=Prices(settings),
         user_data=UserData(documents),
         erasures=ErasureStore(documents),
         memories=MemoryStore(documents, space),
@@ -166,6 +175,13 @@ def _model(settings: Settings) -> Model:
     from perdure.models.openai import OpenAIModel
 
     return OpenAIModel(_endpoint(settings))
+
+
+def _usage(settings: Settings, documents: Documents) -> UsageStore:
+    # A stream may go on for longer than its time-out, which is for a silence.
+    patience = settings.model_timeout + LONGEST_STREAM
+    most = settings.allowances
+    return UsageStore(documents, most.user_day, most.tenant_month, patience)
 
 
 def _within_limits(model: Model, settings: Settings, documents: Documents) -> Model:

@@ -5,8 +5,10 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from perdure.agents import AgentDefinition
 from perdure.api.problems import Conflict, Invalid, NotFound, TooManyRequests
 from perdure.api.schemas.tasks import TaskRequest
 from perdure.api.threads import enter_thread
@@ -14,7 +16,7 @@ from perdure.bootstrap import Services
 from perdure.documents.port import DocumentError, DocumentMissing
 from perdure.domain.principal import Principal
 from perdure.domain.references import Run
-from perdure.domain.task import Reason, Task
+from perdure.domain.task import Agent, Reason, Task
 from perdure.domain.thread import leave
 from perdure.stores.active import TooManyTasks
 
@@ -35,7 +37,7 @@ async def submit(app: Services, who: Principal, request: TaskRequest, task_id: s
     what is missing.
 
     Raises:
-        Invalid: There is no such agent.
+        Invalid: There is no such agent, or nobody knows what its model costs and somebody has a budget of money for it.
         Conflict: The thread is busy.
         TooManyRequests: As many tasks of the user or of the tenant run as may.
     """
@@ -49,7 +51,7 @@ async def submit(app: Services, who: Principal, request: TaskRequest, task_id: s
         user=who.user,
         query=request.query,
         context=request.context,
-        agent=definition.frozen(app.settings.model),
+        agent=await _agent(app, definition, request),
         metadata=request.metadata,
         created_at=datetime.now(UTC),
         thread=request.thread_id,
@@ -70,6 +72,27 @@ async def submit(app: Services, who: Principal, request: TaskRequest, task_id: s
             await app.tasks.remove(task)
         raise
     return task
+
+
+async def _agent(app: Services, definition: AgentDefinition, request: TaskRequest) -> Agent:
+    """The agent as the task keeps it, within the request's budget. Raises Invalid."""
+    model = definition.model or app.settings.model
+    agent = definition.frozen(app.settings.model, await app.prices.of(model))
+    asked, most = request.budget, app.settings.allowances
+    if asked is not None:
+        lower = replace(
+            agent.limits,
+            max_steps=asked.steps or agent.limits.max_steps,
+            max_seconds=asked.seconds or agent.limits.max_seconds,
+        )
+        agent = agent.within(asked.amount, lower)
+    if agent.price is None:
+        unpriced = f"nobody knows what the model {model!r} costs; PERDURE_PRICES can say it"
+        if asked is not None and asked.usd is not None:
+            raise Invalid([{"pointer": "/budget/usd", "detail": f"{unpriced}, or give the budget in tokens"}])
+        if any(budget.micro_usd is not None for budget in (agent.budget, most.user_day, most.tenant_month)):
+            raise Invalid([{"pointer": "/agent", "detail": f"{unpriced}, and there is a budget in US dollars for it"}])
+    return agent
 
 
 def first_run(task: Task) -> Run:

@@ -27,6 +27,6 @@ TASKS = Container(
 )
 THREADS = Container("threads", ("tenantId", "threadId"), payload=("calls", "content", "summary", "text"))
 MEMORIES = Container("memories", ("tenantId", "scope"), payload=("heading", "text"), vector="embedding")
-CONTROLS = Container("controls", ("tenantId", "kind"), payload=("content", "result", "tasks"))
+CONTROLS = Container("controls", ("tenantId", "kind"), payload=("content", "reserved", "result", "tasks", "use"))
 
 CONTAINERS = (TASKS, THREADS, MEMORIES, CONTROLS)

@@ -27,15 +27,17 @@ class StepOutcome:
     Attributes:
         kind: `calls`: the model asked for tools. `answer`: it answered. `empty`: it said nothing at all.
             `unavailable`: it may answer later. `limited`: it was not asked, for a limit of ours that passes.
-            `rejected`: it never will answer. `ended`: the task had ended already. `lease_lost`: another task writes the
-            thread by now.
+            `rejected`: it never will answer. `budget_exceeded`: nothing is left to pay it with. `ended`: the task had
+            ended already. `lease_lost`: another task writes the thread by now.
         calls: For `calls`: the index and tool of every call to run. Calls that cannot run (an unknown tool) are
             settled already and not listed.
         retry_after: For `unavailable`: seconds the provider asks for. For `limited`: seconds until the limit passes.
-        detail: For `unavailable` and `rejected`: one sentence for the caller.
+        detail: For `unavailable`, `rejected` and `budget_exceeded`: one sentence for the caller.
     """
 
-    kind: Literal["calls", "answer", "empty", "unavailable", "limited", "rejected", "ended", "lease_lost"]
+    kind: Literal[
+        "calls", "answer", "empty", "unavailable", "limited", "rejected", "budget_exceeded", "ended", "lease_lost"
+    ]
     calls: tuple[tuple[int, str], ...] = ()
     retry_after: float | None = None
     detail: str | None = None
@@ -94,6 +96,8 @@ def decide(outcome: StepOutcome, run: Run) -> Decision:
             return Wait(min(max(FIRST_DELAY, outcome.retry_after or 0.0), MAX_DELAY), run.failures)
         case "rejected":
             return Finish(Reason.MODEL_REJECTED, outcome.detail)
+        case "budget_exceeded":
+            return Finish(Reason.BUDGET_EXCEEDED, outcome.detail)
         case "lease_lost":
             return Finish(Reason.LEASE_LOST, "The task stood still for so long that its thread was given to another.")
         case "ended":

@@ -5,11 +5,12 @@ processing ──> completed   the agent answered
            └─> cancelled   its owner or an operator stopped it
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from perdure.domain.budget import MICRO, Budget, Price, Spent
 from perdure.domain.messages import Message, ToolCall, Usage
 from perdure.domain.thread import thread_key
 
@@ -27,6 +28,7 @@ class Reason(StrEnum):
     """Why a task ended."""
 
     ANSWERED = "answered"
+    BUDGET_EXCEEDED = "budget_exceeded"
     STEP_LIMIT = "step_limit"
     TIME_LIMIT = "time_limit"
     EMPTY_REPLY = "empty_reply"
@@ -85,13 +87,28 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """An agent as a task runs it, frozen into the task when it is submitted."""
+    """An agent as a task runs it, frozen into the task when it is submitted.
+
+    Attributes:
+        price: What its model costs; None when nobody knows.
+    """
 
     name: str
     instructions: str
     model: str
     tools: tuple[str, ...]
     limits: Limits
+    budget: Budget = field(default_factory=Budget)
+    price: Price | None = None
+
+    def within(self, budget: Budget, limits: Limits) -> "Agent":
+        """The same with the lower of its own budget, steps and seconds and of those given."""
+        lower = replace(
+            self.limits,
+            max_steps=min(self.limits.max_steps, limits.max_steps),
+            max_seconds=min(self.limits.max_seconds, limits.max_seconds),
+        )
+        return replace(self, budget=self.budget.within(budget), limits=lower)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +117,7 @@ class Task:
 
     Attributes:
         thread: The user's name for the conversation it continues, or None.
-        result: The agent's answer; None until it answered.
+        result: The agent's answer, or what it had written when its budget was used up; None until then.
         detail: One sentence for the caller when the task did not end with an answer.
     """
 
@@ -181,6 +198,16 @@ class TaskRecord:
     @property
     def usage(self) -> Usage:
         return sum((step.usage for step in self.steps), Usage())
+
+    @property
+    def spent(self) -> Spent:
+        """Tokens and money of all steps; no money while the price is not known."""
+        return sum((Spent.of(step.usage, self.task.agent.price) for step in self.steps), Spent())
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What all steps cost in US dollars; None when nobody knows."""
+        return self.spent.micro_usd / MICRO if self.task.agent.price else None
 
     def step(self, number: int) -> Step | None:
         return next((step for step in self.steps if step.number == number), None)

@@ -38,7 +38,7 @@ LONGER = {
 }
 """Files that may be longer, how long, and why."""
 
-HEAVY = ("openai", "azure.cosmos", "azure.identity", "numpy", "pint", "opentelemetry.sdk", "aiohttp")
+HEAVY = ("openai", "azure.cosmos", "azure.identity", "numpy", "pint", "opentelemetry.sdk", "aiohttp", "genai_prices")
 
 
 def ignored() -> list[str]:
