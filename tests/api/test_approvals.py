@@ -206,7 +206,7 @@ def test_users_see_and_decide_on_their_own_calls_and_administrators_on_all_of_th
     query, _ = told(provider, "Something dangerous of Ann's", DANGEROUS)
     ann = app.client_for(app.make_key("ann", "task:run", "task:read", "approve"))
     bob = app.client_for(app.make_key("bob", "task:run", "task:read", "approve"))
-    foreign = app.client_for(app.make_key("ann", tenant="foreign"))
+    foreign = app.client_for(app.make_key("ann", tenant="elsewhere"))
     task_id = ann.post("/agent/task", json={"query": query, "agent": "faulty"}).json()["task_id"]
     approval = wait_for_call(ann, task_id)
     for other in (bob, foreign):
