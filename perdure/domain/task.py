@@ -55,13 +55,14 @@ class Reason(StrEnum):
 class CallState(StrEnum):
     """A tool call's place in the effect ledger.
 
-    `prepared` (recorded, not started) -> `dispatched` (a tool that must not run twice was started) -> `committed`
-    (it returned) or `failed` (it did not, and the model was told why). A call that a later attempt finds `dispatched`
-    is `unknown`: it may have happened, and it is not run again. A call of an idempotent tool that could not reach what
-    it needs is `unavailable` until an attempt gets through.
+    `prepared` (recorded, not started) or `awaiting_approval` (by a person) -> `dispatched` (a tool that must not run
+    twice was started) -> `committed` (it returned) or `failed` (it did not, and the model was told why). A call that a
+    later attempt finds `dispatched` is `unknown`: it may have happened, and it is not run again. A call of an
+    idempotent tool that could not reach what it needs is `unavailable` until an attempt gets through.
     """
 
     PREPARED = "prepared"
+    AWAITING_APPROVAL = "awaiting_approval"
     DISPATCHED = "dispatched"
     UNAVAILABLE = "unavailable"
     COMMITTED = "committed"
@@ -76,13 +77,15 @@ SETTLED = frozenset({CallState.COMMITTED, CallState.FAILED, CallState.UNKNOWN})
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds of one task: model steps, seconds from submission to end, tool calls of one step, tokens of earlier
-    conversation it sees, and tokens of one reply."""
+    conversation it sees, tokens of one reply, and seconds a person has to decide on a call. Those do not count towards
+    its end."""
 
     max_steps: int
     max_seconds: float
     max_calls: int = 1000
     context_tokens: int = 16_000
     max_output_tokens: int = 4096
+    approval_seconds: float = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ class Agent:
     """An agent as a task runs it, frozen into the task when it is submitted.
 
     Attributes:
+        approval: When a person must agree to a call, by tool; never for those not named.
         price: What its model costs; None when nobody knows.
     """
 
@@ -98,6 +102,7 @@ class Agent:
     model: str
     tools: tuple[str, ...]
     limits: Limits
+    approval: dict[str, str] = field(default_factory=dict[str, str])
     budget: Budget = field(default_factory=Budget)
     price: Price | None = None
 
@@ -138,8 +143,14 @@ class Task:
 
     @property
     def deadline(self) -> datetime:
-        """When it ends, whatever it is doing then."""
+        """When it ends, whatever it is doing then, if it never waits for a person."""
         return self.created_at + timedelta(seconds=self.agent.limits.max_seconds)
+
+    @property
+    def over_by(self) -> datetime:
+        """When it has ended at the latest: its deadline moves while people decide, in each of its steps perhaps."""
+        limits = self.agent.limits
+        return self.deadline + timedelta(seconds=limits.approval_seconds * limits.max_steps * bool(self.agent.approval))
 
     @property
     def thread_id(self) -> str | None:

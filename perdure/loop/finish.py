@@ -34,6 +34,8 @@ async def finish(app: Services, end: Closing) -> Finished:
     elif reason is Reason.BUDGET_EXCEEDED:
         result = next((step.text for step in reversed(record.steps) if step.text.strip()), None)
     task = await app.tasks.finish(end.tenant, end.task, reason, result, detail)
+    if task.agent.approval:
+        await app.approvals.withdraw(end)
     await app.active.leave(task.tenant, task.user, task.id)
     return Finished(replace(record, task=task), next_writer)
 

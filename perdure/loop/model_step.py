@@ -13,6 +13,7 @@ from perdure.domain.next_step import StepOutcome
 from perdure.domain.references import StepRef
 from perdure.domain.task import CallState, Step, TaskRecord
 from perdure.domain.thread import LeaseLost, hold
+from perdure.loop.approvals import approvals_for
 from perdure.loop.deltas import Deltas
 from perdure.loop.paid_reply import call_of, paid_reply
 from perdure.loop.tool_call import prepare
@@ -60,9 +61,12 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
         step = made
     if not step.calls:
         return StepOutcome("answer" if step.text.strip() else "empty")
-    calls = prepare(ref, step, tools, agent.limits.max_calls)
+    calls = prepare(ref, step, tools, agent)
     await app.tasks.add_calls(ref, calls)
-    return StepOutcome("calls", tuple((call.index, call.tool) for call in calls if call.state is CallState.PREPARED))
+    asked = approvals_for(record.task, calls)
+    await app.approvals.ask(ref, asked)
+    runnable = tuple((call.index, call.tool) for call in calls if call.state is CallState.PREPARED)
+    return StepOutcome("calls", runnable, awaiting=len(asked))
 
 
 async def _ask(app: Services, ref: StepRef, record: TaskRecord, request: ModelRequest) -> Step | StepOutcome:

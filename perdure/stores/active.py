@@ -20,10 +20,7 @@ from perdure.stores.contended import ContendedDocuments
 KIND = "active"
 
 MARGIN_SECONDS = 300
-"""How long after its deadline a task may still be about to end: a retried activity takes a minute and a half."""
-
-KEPT_SECONDS = 8 * 24 * 3600
-"""Until a document that nobody writes is gone: longer than the longest task, which may take a week."""
+"""How long after its time is over a task may still be about to end: a retried activity takes a minute and a half."""
 
 
 class TooManyTasks(Exception):
@@ -53,27 +50,28 @@ class ActiveTasks:
         self._most = most
         self._clock = clock
 
-    async def enter(self, tenant: str, user: str, task: str, deadline: datetime) -> None:
-        """Count a task. Counted already, it is not counted again.
+    async def enter(self, tenant: str, user: str, task: str, over_by: datetime) -> None:
+        """Count a task until it leaves, or is over. Counted already, it is not counted again.
 
         Raises:
             TooManyTasks: There is no room for it.
         """
-        entry = [_hash(user), math.ceil(deadline.timestamp()) + MARGIN_SECONDS]
+        whom, until = _hash(user), math.ceil(over_by.timestamp()) + MARGIN_SECONDS
 
         def add(body: Body) -> bool:
             tasks, now = body["tasks"], self._clock()
             if task in tasks:
                 return False
             running = {id: other for id, other in tasks.items() if other[1] > now}
-            own = sum(other == entry[0] for other, _ in running.values())
+            own = sum(other == whom for other, _ in running.values())
             for whose, limit, count in (
                 ("user", self._most.user_tasks, own),
                 ("tenant", self._most.tenant_tasks, len(running)),
             ):
                 if limit and count >= limit:
                     raise TooManyTasks(whose, limit)
-            body["tasks"] = {**running, task: entry}
+            body["tasks"] = {**running, task: [whom, until]}
+            body["ttl"] = max(1, math.ceil(max([until, *(other for _, other in running.values())]) - now))
             return True
 
         await self._change(tenant, user, add)
@@ -89,7 +87,7 @@ class ActiveTasks:
             id = _hash(user)
         else:
             return
-        empty: Body = {"id": id, "type": KIND, "tasks": {}, "ttl": KEPT_SECONDS}
+        empty: Body = {"id": id, "type": KIND, "tasks": {}}
         await self._documents.change((tenant, KIND), empty, change)
 
 

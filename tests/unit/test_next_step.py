@@ -31,6 +31,7 @@ def run(step: int = 1, failures: int = 0) -> Run:
         (StepOutcome("calls", ()), run(), CallTools(())),
         (StepOutcome("calls", CALLS), run(step=3), Finish(Reason.STEP_LIMIT, "No answer within 3 steps.")),
         (StepOutcome("rejected", detail="bad key"), run(), Finish(Reason.MODEL_REJECTED, "bad key")),
+        (StepOutcome("budget_exceeded", detail="used"), run(), Finish(Reason.BUDGET_EXCEEDED, "used")),
         (StepOutcome("ended"), run(), Finish(Reason.CANCELLED)),
         (StepOutcome("unavailable"), run(), Wait(1.0, 1)),
         (StepOutcome("unavailable"), run(failures=3), Wait(8.0, 4)),

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, StringConstraints
 
 from perdure.agents import BudgetDefinition
+from perdure.domain.approval import call_id
 from perdure.domain.budget import MICRO, Price
 from perdure.domain.task import LedgerEntry, Step, Task, TaskRecord
 
@@ -120,6 +121,7 @@ class StartedTask(ManagementUrls):
 class ToolCallView(BaseModel):
     """One tool call; `result` is what the model was told, cut to 4,096 characters."""
 
+    call_id: str
     tool: str
     input: str
     step: int
@@ -134,6 +136,7 @@ class ToolCallView(BaseModel):
     def of(cls, call: LedgerEntry) -> "ToolCallView":
         content = call.content
         return cls(
+            call_id=call_id(call.step, call.index),
             tool=call.tool,
             input=call.arguments,
             step=call.step,
