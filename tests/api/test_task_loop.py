@@ -23,7 +23,7 @@ def results(asked: dict[str, Any]) -> list[str]:
 def test_an_answer_without_tools_completes_the_task(app: App, provider: ScriptedProvider) -> None:
     task = app.run(provider.plan("Say hello", [Answer("Hello!", usage=(11, 3))]))
     assert (task["status"], task["reason"], task["result"]) == ("completed", "answered", "Hello!")
-    assert task["usage"] == {"input_tokens": 11, "output_tokens": 3, "steps": 1}
+    assert task["usage"] == {"input_tokens": 11, "output_tokens": 3, "steps": 1, "cost_usd": 0.000017}
     assert (task["thoughts"], task["tool_calls"], task["agent"]) == ([], [], "assistant")
 
 
@@ -180,6 +180,7 @@ def test_the_status_url_is_the_contract(app: App, provider: ScriptedProvider) ->
     assert status["runtimeStatus"] == "Completed"
     assert status["output"] == {
         "task_id": started["task_id"], "status": "completed", "reason": "answered", "result": "There.", "detail": None,
+        "usage": {"input_tokens": 7, "output_tokens": 5, "steps": 1, "cost_usd": 0.000017},
     }  # fmt: skip
     for name in ("sendEventPostUri", "terminatePostUri", "suspendPostUri", "resumePostUri", "purgeHistoryDeleteUri"):
         assert started["task_id"] in started[name]

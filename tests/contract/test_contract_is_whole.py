@@ -25,7 +25,7 @@ def skips(node: ast.AST) -> bool:
 
 
 def test_every_case_runs_on_every_adapter() -> None:
-    files = [HERE / name for name in ("test_documents.py", "test_batches.py", "test_listing.py")]
+    files = [HERE / name for name in ("test_documents.py", "test_batches.py", "test_limits.py", "test_listing.py")]
     assert {*HERE.glob("test_*.py")} == {*files, Path(__file__).resolve()}
     cases = [node for file in files for node in functions(file) if node.name.startswith("test_")]
     assert len(cases) > 45
