@@ -53,7 +53,7 @@ resource api 'Microsoft.ApiManagement/service/apis@2024-05-01' = {
   }
 }
 
-resource operation 'Microsoft.ApiManagement/service/apis/operations@2024-05-01' = [for method in ['GET', 'POST', 'DELETE', 'HEAD']: {
+resource operation 'Microsoft.ApiManagement/service/apis/operations@2024-05-01' = [for method in ['GET', 'POST', 'DELETE']: {
   parent: api
   name: 'any-${toLower(method)}'
   properties: {

@@ -1,6 +1,7 @@
 """One model step: read the conversation, ask the model, record its reply and the calls it asks for."""
 
 import json
+import logging
 from datetime import UTC, datetime
 
 from perdure.bootstrap import Services
@@ -15,6 +16,8 @@ from perdure.loop.deltas import Deltas
 from perdure.loop.tool_call import prepare
 from perdure.models.port import ModelRejected, ModelRequest, ModelUnavailable
 from perdure.redaction import content_log
+
+logger = logging.getLogger(__name__)
 
 DETAIL = 300
 """Most characters of a provider's message that enter durable history."""
@@ -50,6 +53,8 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
             step = await app.tasks.add_step(ref, step)
             await deltas.clear()
         except ModelUnavailable as error:
+            # infra/alerts.json counts these lines.
+            logger.warning("The model %s is unavailable to task %s", agent.model, ref.task)
             return StepOutcome("unavailable", retry_after=error.retry_after, detail=str(error)[:DETAIL])
         except ModelRejected as error:
             return StepOutcome("rejected", detail=str(error)[:DETAIL])
