@@ -163,8 +163,7 @@ class Template:
 
     def run(self) -> Deployment:
         outputs: list[Node] = []
-        lines = [node for node in parse(self._path).named_children]
-        for node in lines:
+        for node in parse(self._path).named_children:
             match node.type:
                 case "parameter_declaration":
                     self._declare(node, self._parameter)
@@ -184,7 +183,9 @@ class Template:
             raise BicepError(f"{self._path.name}: has no parameter {sorted(unknown)}")
         for name in list(self._scope):
             self._scope[name]()
-        self._made.outputs = {words(node.named_children[0]): self._value(node.named_children[2], {}) for node in outputs}
+        self._made.outputs = {
+            words(node.named_children[0]): self._value(node.named_children[2], {}) for node in outputs
+        }
         return self._made
 
     def _declare(self, node: Node, work_out: Callable[[str, Node], Any]) -> None:
@@ -216,9 +217,10 @@ class Template:
         return value
 
     def _check(self, name: str, value: Any, call: Node) -> None:
-        rule, (limit, *_) = words(call.named_children[0]), [
-            self._value(child, {}) for child in call.named_children[1].named_children
-        ] or [None]
+        rule, (limit, *_) = (
+            words(call.named_children[0]),
+            [self._value(child, {}) for child in call.named_children[1].named_children] or [None],
+        )
         broken = {
             "allowed": lambda: value not in limit,
             "minValue": lambda: value < limit,

@@ -15,7 +15,7 @@ DECLARED = ("parameter_declaration", "variable_declaration", "resource_declarati
 LOADED = {"loadJsonContent", "loadTextContent"}
 DECORATORS = {"description", "allowed", "minValue", "maxValue", "minLength", "maxLength"}
 HOLD_LOOPS = {"object", "object_property", "array", "for_statement", "if_statement"}
-"""What may lie between a loop and the declaration it is in; a loop in a function call or a choice is refused by Bicep."""
+"""What may lie between a loop and its declaration; Bicep refuses a loop in a function call or a choice."""
 
 pytestmark = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 

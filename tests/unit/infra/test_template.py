@@ -257,5 +257,3 @@ def test_a_resource_keeps_its_version_wherever_it_is_named() -> None:
                 versions.setdefault(kind.split("/")[0] + "/" + kind.split("/")[1], set()).add(version)
     assert {kind: found for kind, found in versions.items() if len(found) > 1} == {}
     assert not any("preview" in version for found in versions.values() for version in found)
-
-
