@@ -3,7 +3,7 @@
     python .ci/infra.py
 
 checkov has an environment of its own, .venv-infra, for its dependencies and the app's exclude each other. `make check`
-makes it. What checkov finds fails unless it is in ACCEPTED with its reason; a reason that is no longer needed fails, too.
+makes it. What checkov finds fails unless it is in ACCEPTED with its reason; a reason no longer needed fails, too.
 """
 
 import json

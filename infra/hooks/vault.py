@@ -1,10 +1,10 @@
-"""Puts what is secret into Key Vault: the first admin key, once; and the key of a model that is not in Azure, when given.
+"""Puts what is secret into Key Vault: the first admin key, once; and the key of a model elsewhere, when given.
 
     python infra/hooks/vault.py            after provisioning; azd's environment says which vault and which app
     python infra/hooks/vault.py --rotate   another admin key in place of the old one
 
-1. Through Azure Resource Manager, so that whoever deploys needs no role for the vault's data, and a vault that is closed
-   to the internet is no obstacle. It cannot read a secret back.
+1. Through Azure Resource Manager, so that whoever deploys needs no role for the vault's data, and a vault that is
+   closed to the internet is no obstacle. It cannot read a secret back.
 2. A key is made here, from the system's randomness, and is in no argument, in no file that stays, and in no log: a
    terminal is shown it once, anybody else the command that shows it.
 3. The app is told to look again, for it may have started before there was a secret.

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.infra.bicep import Deployment, evaluate
+from tests.unit.infra.bicep import evaluate
+from tests.unit.infra.bicep_resources import Deployment
 
 INFRA = Path(__file__).resolve().parents[3] / "infra"
 REQUIRED = {"environmentName": "test", "location": "here"}

@@ -6,8 +6,8 @@ import pytest
 from pycep import BicepParser
 from tree_sitter import Node
 
-from tests.unit.infra.bicep import TYPES, BicepError, evaluate, parse, walk, words
-from tests.unit.infra.bicep_functions import FUNCTIONS
+from tests.unit.infra.bicep import TYPES, evaluate, parse, walk, words
+from tests.unit.infra.bicep_functions import FUNCTIONS, BicepError
 from tests.unit.infra.conftest import INFRA
 
 FILES = sorted(INFRA.rglob("*.bicep"))

@@ -8,7 +8,9 @@ import pytest
 
 from perdure.documents.containers import CONTAINERS
 from perdure.documents.cosmos_containers import resource
-from tests.unit.infra.bicep import BicepError, Deployment, Resource, Runtime, parse, walk, words
+from tests.unit.infra.bicep import parse, walk, words
+from tests.unit.infra.bicep_functions import BicepError, Runtime
+from tests.unit.infra.bicep_resources import Deployment, Resource
 from tests.unit.infra.conftest import INFRA, combinations, deployed
 
 type Everywhere = list[tuple[dict[str, Any], Deployment]]
