@@ -12,11 +12,11 @@ param environmentName string
 @description('Region of the function app and of everything that is not placed elsewhere below.')
 param location string
 
-@description('Region of the database, and so of everything that Perdure keeps.')
-param dataLocation string = location
+@description('Region of the database, and so of everything that Perdure keeps. Empty: the same.')
+param dataLocation string = ''
 
-@description('Region of Azure OpenAI, for models that the first region does not have.')
-param modelLocation string = location
+@description('Region of Azure OpenAI, for models that the first region does not have. Empty: the same.')
+param modelLocation string = ''
 
 @description('Spread the plan, storage, database and scheduler over the zones of their region.')
 param zoneRedundant bool = false
@@ -176,7 +176,7 @@ module cosmos 'modules/cosmos.bicep' = {
   scope: group
   params: {
     name: 'cosmos-${token}'
-    location: dataLocation
+    location: empty(dataLocation) ? location : dataLocation
     tags: tags
     zoneRedundant: zoneRedundant
     publicAccess: !privateNetwork
@@ -189,7 +189,7 @@ module openai 'modules/openai.bicep' = if (usesAzureOpenAI) {
   scope: group
   params: {
     name: 'oai-${token}'
-    location: modelLocation
+    location: empty(modelLocation) ? location : modelLocation
     tags: tags
     publicAccess: !privateNetwork
     sku: modelSku
