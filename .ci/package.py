@@ -1,8 +1,7 @@
 """The deployment package: the app without what .funcignore names, with its dependencies. Nothing is built in Azure.
 
-    python .ci/package.py dist/perdure.zip          a zip, for a deployment
-    python .ci/package.py dist/app                  the same as a folder, for azd
-    python .ci/package.py ... --task-hub scheduler  with a host.json for the Durable Task Scheduler
+    python .ci/package.py dist/perdure.zip
+    python .ci/package.py dist/perdure.zip --task-hub scheduler    with a host.json for the Durable Task Scheduler
 
 1. Files are copied as .funcignore allows.
 2. Dependencies go to .python_packages/lib/site-packages, where Azure looks for them: as locked, for Linux on x86-64,
@@ -59,23 +58,17 @@ class Ignored:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python .ci/package.py", description=__doc__.splitlines()[0])
-    parser.add_argument("to", type=Path, help="a .zip, or a folder, which is replaced")
+    parser.add_argument("to", type=Path, help="the zip")
     parser.add_argument("--task-hub", choices=["storage", "scheduler"], default="storage", help="default: %(default)s")
     options = parser.parse_args()
     if sys.version_info[:2] != (3, 13):
         parser.error(f"the app is compiled for Python 3.13, and this is {sys.version.split()[0]}")
     to: Path = options.to.resolve()
-    if to.suffix == ".zip":
-        with tempfile.TemporaryDirectory() as folder:
-            build(Path(folder), options.task_hub)
-            to.parent.mkdir(parents=True, exist_ok=True)
-            pack(Path(folder), to)
-        sys.stdout.write(f"{to}: {to.stat().st_size / 1e6:.1f} MB\n")
-    else:
-        shutil.rmtree(to, ignore_errors=True)
-        to.mkdir(parents=True)
-        build(to, options.task_hub)
-        sys.stdout.write(f"{to}\n")
+    with tempfile.TemporaryDirectory() as folder:
+        build(Path(folder), options.task_hub)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        pack(Path(folder), to)
+    sys.stdout.write(f"{to}: {to.stat().st_size / 1e6:.1f} MB\n")
     return 0
 
 

@@ -4,4 +4,4 @@ set -eu
 make setup
 hub=storage
 [ -z "${PERDURE_DURABLE_TASK_SCHEDULER:-}" ] || hub=scheduler
-exec .venv/bin/python .ci/package.py dist/app --task-hub "$hub"
+exec .venv/bin/python .ci/package.py dist/perdure.zip --task-hub "$hub"
