@@ -3,10 +3,11 @@
 import azure.durable_functions as df
 import azure.functions as func
 
-from activities import finish_task, ingestion, join_thread, model_step, tool_call
+from activities import finish_task, ingestion, join_thread, look_at_approvals, model_step, tool_call
 from orchestrators import agent_task, ingest_documents
 from perdure.bootstrap import definitions, guard_logs
 from triggers import (
+    approvals,
     catalogue,
     documentation,
     keys,
@@ -28,6 +29,7 @@ app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 app.register_functions(start_task.bp)
 app.register_functions(tasks.bp)
 app.register_functions(task_events.bp)
+app.register_functions(approvals.bp)
 app.register_functions(threads.bp)
 app.register_functions(memory.bp)
 app.register_functions(keys.bp)
@@ -40,6 +42,7 @@ app.register_functions(agent_task.bp)
 app.register_functions(join_thread.bp)
 app.register_functions(model_step.bp)
 app.register_functions(tool_call.bp)
+app.register_functions(look_at_approvals.bp)
 app.register_functions(finish_task.bp)
 app.register_functions(ingest_documents.bp)
 app.register_functions(ingestion.bp)

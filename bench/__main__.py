@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from bench.package import package
 from bench.search import search
 from bench.startup import startup
+from bench.status import status
 from bench.store import store_costs
 from bench.system import BenchError
 from bench.table import Row, header, line
@@ -23,6 +24,7 @@ WORKLOADS: dict[str, Workload] = {
     "task": lambda: one_task(50),
     "throughput": lambda: many_tasks(5),
     "turns": lambda: wide_turns({100: 10, 1000: 3, 3000: 3}),
+    "status": lambda: status(200),
     "search": lambda: search(20),
 }
 QUICK: dict[str, Workload] = {
@@ -31,6 +33,7 @@ QUICK: dict[str, Workload] = {
     "task": lambda: one_task(5),
     "throughput": lambda: many_tasks(1),
     "turns": lambda: wide_turns({100: 2, 1000: 1, 3000: 1}),
+    "status": lambda: status(20),
     "search": lambda: search(3),
 }
 

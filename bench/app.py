@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from bench.system import BenchError
 from tests.app import App, ScriptedProvider, make_app_folder
 from tests.openai_server import Answer, Call
@@ -35,6 +37,11 @@ class PerdureApp:
         self._app = app
         self._query = query
         self._status_urls: dict[str, str] = {}
+
+    @property
+    def client(self) -> httpx.Client:
+        """A client that may do everything."""
+        return self._app.client
 
     @property
     def pid(self) -> int:

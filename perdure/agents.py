@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from perdure.domain.task import Agent, Limits
+from perdure.tools.approval import NEVER, check_policy
 from perdure.tools.registry import ToolRegistry
 
 type AgentName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,47}$")]
@@ -27,6 +28,8 @@ class LimitsDefinition(BaseModel):
         max_seconds: Seconds from submission; then the task ends with reason `time_limit`.
         max_calls: Tool calls of one turn that are run; further ones are refused, and the model is told.
         context_tokens: Tokens of a thread's earlier messages the model sees; a summary stands for what is older.
+        approval_seconds: Time to decide on a call that needs approval; then it is refused. Seconds that a task waits
+            for a decision do not count towards `max_seconds`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,6 +38,7 @@ class LimitsDefinition(BaseModel):
     max_seconds: float = Field(default=600, gt=0, le=7 * 24 * 3600)
     max_calls: int = Field(default=1000, ge=1, le=10_000)
     context_tokens: int = Field(default=16_000, ge=100, le=100_000)
+    approval_seconds: float = Field(default=24 * 3600, ge=1, le=7 * 24 * 3600)
 
 
 class AgentDefinition(BaseModel):
@@ -45,6 +49,8 @@ class AgentDefinition(BaseModel):
         instructions: The system message.
         model: Model or deployment name; the configured default when absent.
         tools: Names of the tools it may call.
+        approval: When a person must agree to a call of a tool, for those where the agent decides otherwise than the
+            tool: `never`, `always`, or an expression over the arguments.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,12 +60,15 @@ class AgentDefinition(BaseModel):
     instructions: Text
     model: Text | None = None
     tools: tuple[str, ...] = ()
+    approval: dict[str, str] = {}
     limits: LimitsDefinition = LimitsDefinition()
 
-    def frozen(self, default_model: str) -> Agent:
+    def frozen(self, default_model: str, tools: ToolRegistry) -> Agent:
         """The definition as a task keeps it."""
         limits = Limits(**self.limits.model_dump())
-        return Agent(self.name, self.instructions, self.model or default_model, self.tools, limits)
+        policies = {tool.name: tool.approval for tool in tools.select(self.tools)} | self.approval
+        approval = {tool: policy for tool, policy in policies.items() if policy != NEVER}
+        return Agent(self.name, self.instructions, self.model or default_model, self.tools, limits, approval)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +107,16 @@ def _load(path: Path, tools: ToolRegistry) -> AgentDefinition:
     if definition.name != path.stem:
         raise AgentError(f"{path}: name: is {definition.name!r}, but the file is called {path.stem!r}")
     try:
-        tools.select(definition.tools)
+        selected = {tool.name: tool for tool in tools.select(definition.tools)}
     except LookupError as error:
         raise AgentError(f"{path}: tools: {error}") from error
+    for name, policy in definition.approval.items():
+        try:
+            check_policy(policy, selected[name].parameters["properties"])
+        except KeyError:
+            raise AgentError(f"{path}: approval.{name}: it is not among the agent's tools") from None
+        except ValueError as error:
+            raise AgentError(f"{path}: approval.{name}: {error}") from error
     return definition
 
 

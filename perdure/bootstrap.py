@@ -17,12 +17,14 @@ from perdure.models.port import Model
 from perdure.redaction import SILENT, RedactorError, content_log, load_redactor, redact_logs
 from perdure.retention import ttl
 from perdure.settings import Settings, SettingsError
+from perdure.stores.approvals import ApprovalStore
 from perdure.stores.embedding_space import EmbeddingSpace
 from perdure.stores.erasures import ErasureStore
 from perdure.stores.facts import FactStore
 from perdure.stores.ingestion import IngestionStore
 from perdure.stores.keys import KeyStore
 from perdure.stores.memories import MemoryStore
+from perdure.stores.outbox import OutboxStore
 from perdure.stores.rates import RateStore
 from perdure.stores.starts import StartStore
 from perdure.stores.tasks import TaskStore
@@ -46,6 +48,7 @@ class Services:
     documents: Documents
     tasks: TaskStore
     threads: ThreadStore
+    approvals: ApprovalStore
     starts: StartStore
     user_data: UserData
     erasures: ErasureStore
@@ -57,6 +60,7 @@ class Services:
     tool_cache: ToolCache
     ingestion: IngestionStore
     facts: FactStore
+    outbox: OutboxStore
     model: Model
     agents: Agents
     tools: ToolRegistry
@@ -107,6 +111,7 @@ def build(settings: Settings, agents: Agents, tools: ToolRegistry, documents: Do
         settings=settings,
         documents=documents,
         tasks=TaskStore(documents, ttl(settings.retention.tasks)),
+        approvals=ApprovalStore(documents, ttl(settings.retention.tasks)),
         threads=ThreadStore(documents, ttl(settings.retention.threads)),
         keys=keys,
         api_keys=ApiKeys(keys, settings.admin_key),
@@ -118,6 +123,7 @@ def build(settings: Settings, agents: Agents, tools: ToolRegistry, documents: Do
         memories=MemoryStore(documents, space),
         ingestion=IngestionStore(documents, space, ttl(settings.retention.memories)),
         facts=FactStore(documents, space, ttl(settings.retention.memories)),
+        outbox=OutboxStore(documents, ttl(settings.retention.outbox)),
         tool_cache=ToolCache(documents),
         model=_model(settings),
         agents=agents,

@@ -18,12 +18,14 @@ class Retention:
         tasks: Tasks with their steps and tool calls.
         threads: Conversations and their messages.
         memories: Loaded documents, their passages, and remembered facts.
+        outbox: Messages that agents want to send.
         history: Durable history of orchestrations that have ended, from their start.
     """
 
     tasks: float = 30
     threads: float = 90
     memories: float = 0
+    outbox: float = 30
     history: float = 7
 
     @classmethod

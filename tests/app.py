@@ -81,7 +81,7 @@ class App:
     def __init__(self, folder: Path, env: Mapping[str, str] | None = None) -> None:
         # Tests send in a minute what no user does; those of the limits set their own.
         cleared = dict.fromkeys(CLEARED, "") | dict.fromkeys(LIMITS, "0")
-        self._folder = folder
+        self.folder = folder
         self._env = {**cleared, **(env or {})}
         self.host = DevHost(folder, self._env)
         self._clients: list[httpx.Client] = []
@@ -107,7 +107,7 @@ class App:
         """Run `python -m perdure` as the app's operator would, and return what it prints."""
         ran = subprocess.run(
             [sys.executable, "-m", "perdure", *arguments],
-            cwd=self._folder, env={**os.environ, **self._env}, check=True, capture_output=True, text=True,
+            cwd=self.folder, env={**os.environ, **self._env}, check=True, capture_output=True, text=True,
         )  # fmt: skip
         return ran.stdout.strip()
 
@@ -131,7 +131,7 @@ class App:
         """Let the lease of a thread run out, as if its task had given no sign of life."""
 
         async def expire() -> None:
-            documents = SqliteDocuments(str(self._folder / ".perdure" / "state.db"))
+            documents = SqliteDocuments(str(self.folder / ".perdure" / "state.db"))
             past = datetime.now(UTC) - timedelta(seconds=1)
 
             def cut(thread: Thread) -> Thread:

@@ -123,6 +123,19 @@ def dangerous() -> str:
     return "done without asking"
 
 
+@tool
+def transfer(amount: int, folder: str, note: str = "") -> str:
+    """Move money.
+
+    Args:
+        amount: How much.
+        folder: Where it is written down.
+        note: What for.
+    """
+    (Path(folder) / uuid.uuid4().hex).write_text(f"{amount} {note}")
+    return f"moved {amount}"
+
+
 def _count(file: str) -> int:
     path = Path(file)
     count = int(path.read_text() or 0) + 1 if path.exists() else 1

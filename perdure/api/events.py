@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
+from perdure.api.schemas.approvals import ApprovalView
 from perdure.api.schemas.tasks import EventsView, EventView, TaskSummary, ToolCallView
 from perdure.documents.port import Change
 from perdure.domain.task import Task
+from perdure.stores import approvals
 from perdure.stores import task_documents as documents
 from perdure.stores.tasks import TaskStore
 
@@ -123,5 +125,7 @@ def event(body: documents.Body) -> tuple[str, dict[str, Any]]:
             return documents.DELTA, {name: body[name] for name in ("step", "attempt", "text")}
         case documents.CALL:
             return "tool_call", ToolCallView.of(documents.to_call(body)).model_dump(mode="json")
+        case approvals.APPROVAL:
+            return approvals.APPROVAL, ApprovalView.of(approvals.to_approval(body)).model_dump(mode="json")
         case other:
             return other, {}

@@ -74,7 +74,7 @@ class RateLimiter:
     async def _ask(self, who: Principal, rate: str, grant: _Grant, limit: int) -> None:
         block = max(1, limit // BLOCKS)
         try:
-            total = await self._store.grant(who.tenant, who.user, rate, grant.window, block)
+            total = await self._store.grant(who.tenant, who.user, rate, grant.window, block, grant.total)
         except StoreUnavailable as error:
             # Whatever the request is for will say so if it needs the store. Until then each instance counts by itself.
             logger.warning("Requests are counted by this instance alone: %s", error)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from perdure.api.schemas.approvals import ApprovalListQuery, ApprovalPageView, ApprovalView, DecisionRequest
 from perdure.api.schemas.catalogue import AgentsView, Health, ToolsView
 from perdure.api.schemas.keys import KeyListQuery, KeyPageView, KeyRequest, KeyView, NewKeyView
 from perdure.api.schemas.memory import (
@@ -144,6 +145,23 @@ FOLLOW_TASK = Route(
 )
 CANCEL_TASK = Route(
     "POST", "agent/task/{task_id}/cancel", "task:run", "Cancel a task", {200: TaskSummary}, problems=(409,)
+)
+LIST_APPROVALS = Route(
+    "GET", "approvals", "approve", "List the tool calls that wait for your approval",
+    {200: ApprovalPageView}, query=ApprovalListQuery,
+)  # fmt: skip
+DECIDE_APPROVAL = Route(
+    "POST",
+    "agent/task/{task_id}/approvals/{call_id}",
+    "approve",
+    "Approve or reject a tool call",
+    {200: ApprovalView},
+    takes=DecisionRequest,
+    problems=(409,),
+    examples={
+        "yes": {"decision": "approve"},
+        "no": {"decision": "reject", "comment": "Write to the whole team instead."},
+    },
 )
 GET_THREAD = Route(
     "GET", "agent/threads/{thread_id}", "task:read", "Read a conversation", {200: ThreadView}, query=ThreadQuery

@@ -13,7 +13,7 @@ from perdure.api.threads import enter_thread
 from perdure.bootstrap import Services
 from perdure.documents.port import DocumentError, DocumentMissing
 from perdure.domain.principal import Principal
-from perdure.domain.references import Run
+from perdure.domain.references import Reference, Run
 from perdure.domain.task import Reason, Task
 from perdure.domain.thread import leave
 
@@ -44,7 +44,7 @@ async def submit(app: Services, who: Principal, request: TaskRequest, task_id: s
         user=who.user,
         query=request.query,
         context=request.context,
-        agent=definition.frozen(app.settings.model),
+        agent=definition.frozen(app.settings.model, app.tools),
         metadata=request.metadata,
         created_at=datetime.now(UTC),
         thread=request.thread_id,
@@ -72,8 +72,13 @@ def first_run(task: Task) -> Run:
 
 async def own_task(app: Services, who: Principal, task_id: str) -> Task:
     """Read a task of the caller's. Raises NotFound, in the same words whether it is missing or somebody else's."""
-    task = await app.tasks.get(who.tenant, task_id) if _TASK_ID.fullmatch(task_id) else None
-    if task is None or task.user != who.user:
+    return await task_of(app, who.tenant, who.user, task_id)
+
+
+async def task_of(app: Services, tenant: str, user: str | None, task_id: str) -> Task:
+    """Read a task of a user's, or of anybody's in the tenant. Raises NotFound."""
+    task = await app.tasks.get(tenant, task_id) if _TASK_ID.fullmatch(task_id) else None
+    if task is None or user not in (None, task.user):
         raise NotFound(f"There is no task {task_id[:64]!r}; task ids come from POST /api/agent/task.")
     return task
 
@@ -110,6 +115,8 @@ async def settle(app: Services, task: Task, orchestration: str | None) -> Task:
 async def end(app: Services, task: Task, reason: Reason, detail: str) -> Task:
     """End a task from outside its orchestration. Returns it as it stands: the first reason counts."""
     ended = await app.tasks.finish(task.tenant, task.id, reason, None, detail)
+    if task.agent.approval:
+        await app.approvals.withdraw(Reference(task.tenant, task.id))
     await _leave_thread(app, task)
     return ended
 

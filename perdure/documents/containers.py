@@ -1,4 +1,4 @@
-"""The four containers, their hierarchical partition keys, and what is indexed of their documents."""
+"""The containers, their hierarchical partition keys, and what is indexed of their documents."""
 
 from dataclasses import dataclass
 
@@ -23,10 +23,23 @@ class Container:
 TASKS = Container(
     "tasks",
     ("tenantId", "taskId"),
-    payload=("agent", "arguments", "calls", "content", "context", "detail", "metadata", "query", "result", "text"),
+    payload=(
+        "agent",
+        "arguments",
+        "calls",
+        "comment",
+        "content",
+        "context",
+        "detail",
+        "metadata",
+        "query",
+        "result",
+        "text",
+    ),
 )
-THREADS = Container("threads", ("tenantId", "threadId"), payload=("calls", "content", "summary", "text"))
+THREADS = Container("threads", ("tenantId", "threadId"), payload=("calls", "comment", "content", "summary", "text"))
 MEMORIES = Container("memories", ("tenantId", "scope"), payload=("heading", "text"), vector="embedding")
 CONTROLS = Container("controls", ("tenantId", "kind"), payload=("content", "result"))
+OUTBOX = Container("outbox", ("tenantId", "userId"), payload=("message",))
 
-CONTAINERS = (TASKS, THREADS, MEMORIES, CONTROLS)
+CONTAINERS = (TASKS, THREADS, MEMORIES, CONTROLS, OUTBOX)

@@ -3,6 +3,7 @@
 Pure and total, so that a replay always decides the same, and so that every branch is a unit test.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -14,6 +15,10 @@ MAX_FAILURES = 6
 
 FIRST_DELAY = 1.0
 """Least seconds before the second attempt, doubled for each further one; a provider may ask for more."""
+
+PATIENCE, PATIENCE_WITH_THREAD = 600.0, 60.0
+"""Longest seconds between two looks at approvals that are waited for, in case nobody tells of a decision. With a thread
+each look renews the lease, which must not run out."""
 
 MAX_DELAY = 120.0
 """Longest wait in seconds that a provider may impose between two attempts. It is shorter than a thread's lease, which a
@@ -30,6 +35,7 @@ class StepOutcome:
             `lease_lost`: another task writes the thread by now.
         calls: For `calls`: the index and tool of every call to run. Calls that cannot run (an unknown tool) are
             settled already and not listed.
+        awaiting: For `calls`: how many more wait for a person's approval.
         retry_after: For `unavailable`: seconds the provider asks for.
         detail: For `unavailable` and `rejected`: one sentence for the caller.
     """
@@ -38,11 +44,33 @@ class StepOutcome:
     calls: tuple[tuple[int, str], ...] = ()
     retry_after: float | None = None
     detail: str | None = None
+    awaiting: int = 0
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "StepOutcome":
-        calls = tuple((int(index), str(tool)) for index, tool in data["calls"])
-        return cls(data["kind"], calls, data["retry_after"], data["detail"])
+        return cls(data["kind"], _calls(data["calls"]), data["retry_after"], data["detail"], data["awaiting"])
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at a step's approvals came to, as the `look_at_approvals` activity reports it.
+
+    Attributes:
+        calls: The index and tool of every call that was approved and has not run.
+        expires: Seconds until the first of those that wait expires; None when nothing waits any more.
+        ended: Why the task does not go on: it had `ended` already, or its `lease_lost`.
+    """
+
+    calls: tuple[tuple[int, str], ...] = ()
+    expires: float | None = None
+    ended: Literal["ended", "lease_lost"] | None = None
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Look":
+        return cls(_calls(data["calls"]), data["expires"], data["ended"])
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -50,9 +78,17 @@ class StepOutcome:
 
 @dataclass(frozen=True, slots=True)
 class CallTools:
-    """Run these calls side by side, then take the next step."""
+    """Run these calls side by side; then wait for approvals, or take the next step."""
 
     calls: tuple[tuple[int, str], ...]
+    awaiting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AskApproval:
+    """Wait for a person's decision, and look again after this many seconds in any case."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +117,7 @@ def decide(outcome: StepOutcome, run: Run) -> Decision:
         case "calls" if run.step >= run.max_steps:
             return Finish(Reason.STEP_LIMIT, f"No answer within {run.max_steps} steps.")
         case "calls":
-            return CallTools(outcome.calls)
+            return CallTools(outcome.calls, awaiting=outcome.awaiting > 0)
         case "empty":
             return Finish(Reason.EMPTY_REPLY, "The model answered with neither text nor tool calls.")
         case "unavailable" if run.failures + 1 >= MAX_FAILURES:
@@ -90,11 +126,30 @@ def decide(outcome: StepOutcome, run: Run) -> Decision:
             return Wait(_delay(outcome.retry_after, run.failures))
         case "rejected":
             return Finish(Reason.MODEL_REJECTED, outcome.detail)
-        case "lease_lost":
-            return Finish(Reason.LEASE_LOST, "The task stood still for so long that its thread was given to another.")
-        case "ended":
-            # Whatever ended it stands; what is left is to leave its thread and to tell the status URL.
-            return Finish(Reason.CANCELLED)
+        case "lease_lost" | "ended":
+            return _stopped(outcome.kind)
+
+
+def decide_on_look(look: Look, run: Run) -> CallTools | AskApproval | Finish:
+    """Say what follows a look at a step's approvals."""
+    if look.ended is not None:
+        return _stopped(look.ended)
+    if look.calls or look.expires is None:
+        return CallTools(look.calls, awaiting=look.expires is not None)
+    patience = PATIENCE_WITH_THREAD if run.thread else PATIENCE
+    # A second more than until it expires: then it has.
+    return AskApproval(min(look.expires + 1.0, patience))
+
+
+def _stopped(why: Literal["ended", "lease_lost"]) -> Finish:
+    if why == "lease_lost":
+        return Finish(Reason.LEASE_LOST, "The task stood still for so long that its thread was given to another.")
+    # Whatever ended it stands; what is left is to leave its thread and to tell the status URL.
+    return Finish(Reason.CANCELLED)
+
+
+def _calls(pairs: Iterable[Sequence[Any]]) -> tuple[tuple[int, str], ...]:
+    return tuple((int(index), str(tool)) for index, tool in pairs)
 
 
 def _delay(retry_after: float | None, failures: int) -> float:

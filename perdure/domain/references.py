@@ -6,7 +6,7 @@ who the user is: that stands in the stored task, which nobody can write from out
 """
 
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 type Json = dict[str, Any]
@@ -64,6 +64,7 @@ class Run(Reference):
         failures: How often in a row the model was unavailable for that step.
         thread: The conversation the task continues, or None.
         joined: Whether the task is the thread's writer by now.
+        awaiting: Whether calls of the step wait for a person's approval.
     """
 
     deadline: str
@@ -72,6 +73,7 @@ class Run(Reference):
     failures: int = 0
     thread: str | None = None
     joined: bool = False
+    awaiting: bool = False
 
     @property
     def deadline_utc(self) -> datetime:
@@ -97,7 +99,14 @@ class Run(Reference):
         return replace(self, joined=True)
 
     def next_step(self) -> "Run":
-        return replace(self, step=self.step + 1, failures=0)
+        return replace(self, step=self.step + 1, failures=0, awaiting=False)
+
+    def awaiting_approval(self) -> "Run":
+        return replace(self, awaiting=True)
+
+    def after_pause(self, pause: timedelta) -> "Run":
+        """The run after time that does not count."""
+        return replace(self, deadline=(datetime.fromisoformat(self.deadline) + pause).isoformat())
 
     def same_step_again(self) -> "Run":
         return replace(self, failures=self.failures + 1)

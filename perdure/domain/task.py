@@ -5,7 +5,7 @@ processing ──> completed   the agent answered
            └─> cancelled   its owner or an operator stopped it
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -53,13 +53,14 @@ class Reason(StrEnum):
 class CallState(StrEnum):
     """A tool call's place in the effect ledger.
 
-    `prepared` (recorded, not started) -> `dispatched` (a tool that must not run twice was started) -> `committed`
-    (it returned) or `failed` (it did not, and the model was told why). A call that a later attempt finds `dispatched`
-    is `unknown`: it may have happened, and it is not run again. A call of an idempotent tool that could not reach what
-    it needs is `unavailable` until an attempt gets through.
+    `prepared` (recorded, not started) or `awaiting_approval` (by a person) -> `dispatched` (a tool that must not run
+    twice was started) -> `committed` (it returned) or `failed` (it did not, and the model was told why). A call that a
+    later attempt finds `dispatched` is `unknown`: it may have happened, and it is not run again. A call of an
+    idempotent tool that could not reach what it needs is `unavailable` until an attempt gets through.
     """
 
     PREPARED = "prepared"
+    AWAITING_APPROVAL = "awaiting_approval"
     DISPATCHED = "dispatched"
     UNAVAILABLE = "unavailable"
     COMMITTED = "committed"
@@ -73,24 +74,30 @@ SETTLED = frozenset({CallState.COMMITTED, CallState.FAILED, CallState.UNKNOWN})
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one task: model steps, seconds from submission to end, tool calls of one step, and tokens of earlier
-    conversation it sees."""
+    """Bounds of one task: model steps, seconds from submission to end, tool calls of one step, tokens of earlier
+    conversation it sees, and seconds a person has to decide on a call. Those do not count towards its end."""
 
     max_steps: int
     max_seconds: float
     max_calls: int = 1000
     context_tokens: int = 16_000
+    approval_seconds: float = 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """An agent as a task runs it, frozen into the task when it is submitted."""
+    """An agent as a task runs it, frozen into the task when it is submitted.
+
+    Attributes:
+        approval: When a person must agree to a call, by tool; never for those not named.
+    """
 
     name: str
     instructions: str
     model: str
     tools: tuple[str, ...]
     limits: Limits
+    approval: dict[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)

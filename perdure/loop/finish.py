@@ -30,7 +30,10 @@ async def finish(app: Services, end: Closing) -> Finished:
     if reason is Reason.ANSWERED:
         step = await app.tasks.step(StepRef(end.tenant, end.task, end.step))
         result = step.text if step else None
-    return Finished(await app.tasks.finish(end.tenant, end.task, reason, result, detail), next_writer)
+    task = await app.tasks.finish(end.tenant, end.task, reason, result, detail)
+    if task.agent.approval:
+        await app.approvals.withdraw(end)
+    return Finished(task, next_writer)
 
 
 async def _leave_thread(app: Services, end: Closing, thread_id: str) -> str | None:

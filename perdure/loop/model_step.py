@@ -12,6 +12,7 @@ from perdure.domain.next_step import StepOutcome
 from perdure.domain.references import StepRef
 from perdure.domain.task import CallState, Step
 from perdure.domain.thread import LeaseLost, hold
+from perdure.loop.approvals import approvals_for
 from perdure.loop.deltas import Deltas
 from perdure.loop.tool_call import prepare
 from perdure.models.port import ModelRejected, ModelRequest, ModelUnavailable
@@ -62,9 +63,12 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
             return StepOutcome("rejected", detail="The model's reply is too large to be stored.")
     if not step.calls:
         return StepOutcome("answer" if step.text.strip() else "empty")
-    calls = prepare(ref, step, tools, agent.limits.max_calls)
+    calls = prepare(ref, step, tools, agent)
     await app.tasks.add_calls(ref, calls)
-    return StepOutcome("calls", tuple((call.index, call.tool) for call in calls if call.state is CallState.PREPARED))
+    asked = approvals_for(record.task, calls)
+    await app.approvals.ask(ref, asked)
+    runnable = tuple((call.index, call.tool) for call in calls if call.state is CallState.PREPARED)
+    return StepOutcome("calls", runnable, awaiting=len(asked))
 
 
 def _bounded(reply: ModelReply) -> ModelReply:

@@ -20,16 +20,17 @@ from perdure.documents.port import DocumentChanged, DocumentTooLarge
 from perdure.domain.conversation import UNKNOWN
 from perdure.domain.messages import ToolCall
 from perdure.domain.references import CallRef, StepRef
-from perdure.domain.task import SETTLED, CallState, LedgerEntry, Step
+from perdure.domain.task import SETTLED, Agent, CallState, LedgerEntry, Step
+from perdure.loop.approvals import needs_approval, refusal
 from perdure.redaction import content_log
 from perdure.stores.facts import UserFacts
 from perdure.stores.memories import UserDocuments
+from perdure.stores.outbox import UserOutbox
 from perdure.stores.tasks import FoundCall
 from perdure.stores.tool_cache import canonical
 from perdure.tools.runner import run_tool
 from perdure.tools.tool import Tool, ToolContext, ToolUnavailable
 
-APPROVAL = "This tool needs a person's approval, which this deployment cannot ask for, so it was not run."
 ENDED = "The task had ended before this call was run, so it was not run."
 TOO_MANY = "Not run: at most {limit} calls are run in one turn. Ask for fewer."
 TOO_LARGE = "The tool ran, but its result is too large to be stored. Narrow the request."
@@ -44,15 +45,18 @@ class CallInterrupted(Exception):
     """This attempt did not settle the call; another may. Its text enters durable history, so it tells nothing else."""
 
 
-def prepare(ref: StepRef, step: Step, tools: Mapping[str, Tool], limit: int) -> list[LedgerEntry]:
+def prepare(ref: StepRef, step: Step, tools: Mapping[str, Tool], agent: Agent) -> list[LedgerEntry]:
     """Make the entries of a step's calls. Those that cannot run are settled at once, with the reason."""
     entries: list[LedgerEntry] = []
+    limit = agent.limits.max_calls
     for index, call in enumerate(step.calls):
-        entry = LedgerEntry(ref.step, index, call.name, call.arguments, _key(ref, index, call))
+        entry = LedgerEntry(ref.step, index, call.name, call.arguments, _key(ref, index, call.name, call.arguments))
         refusal = _refusal(call, tools) if index < limit else TOO_MANY.format(limit=limit)
         if refusal:
             at = step.ended_at
             entry = replace(entry, state=CallState.FAILED, content=refusal, started_at=at, ended_at=at)
+        elif needs_approval(agent.approval, tools[call.name], call.arguments):
+            entry = replace(entry, state=CallState.AWAITING_APPROVAL)
         entries.append(entry)
     return entries
 
@@ -84,6 +88,9 @@ async def _attempt(app: Services, tool: Tool, ref: CallRef) -> CallState:
         return await _settle(app, ref, found, CallState.UNKNOWN, UNKNOWN)
     if found.task.reason is not None:
         return await _settle(app, ref, found, CallState.FAILED, ENDED)
+    key = _key(ref, ref.index, tool.name, entry.arguments)
+    if refused := await refusal(app, tool, ref, found, key):
+        return await _settle(app, ref, found, CallState.FAILED, refused)
     found = replace(found, entry=replace(entry, started_at=now))
     if not tool.idempotent:
         found = await app.tasks.put_call(ref, found, replace(found.entry, state=CallState.DISPATCHED))
@@ -96,7 +103,8 @@ async def _run(app: Services, tool: Tool, ref: CallRef, found: FoundCall) -> Cal
         return await _settle(app, ref, found, CallState.COMMITTED, cached)
     documents = UserDocuments(app.memories, ref.tenant, found.task.user)
     facts = UserFacts(app.facts, ref.tenant, found.task.user, ref.task)
-    context = ToolContext(ref.tenant, found.task.user, ref.task, found.entry.key, documents, facts)
+    outbox = UserOutbox(app.outbox, ref.tenant, found.task.user, ref.task, found.entry.key)
+    context = ToolContext(ref.tenant, found.task.user, ref.task, found.entry.key, documents, facts, outbox)
     content_log.info("Task %s calls %s: %s", ref.task, tool.name, found.entry.arguments)
     try:
         outcome = await run_tool(tool, found.entry.arguments, context)
@@ -127,9 +135,9 @@ def _refusal(call: ToolCall, tools: Mapping[str, Tool]) -> str | None:
     tool = tools.get(call.name)
     if tool is None:
         return f"There is no tool {call.name[:64]!r}. The tools are: {', '.join(sorted(tools)) or 'none'}."
-    return APPROVAL if tool.approval != "never" else None
+    return None
 
 
-def _key(ref: StepRef, index: int, call: ToolCall) -> str:
-    parts = [ref.tenant, ref.task, ref.step, index, call.name, canonical(call.arguments)]
+def _key(ref: StepRef | CallRef, index: int, tool: str, arguments: str) -> str:
+    parts = [ref.tenant, ref.task, ref.step, index, tool, canonical(arguments)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from perdure.documents.containers import CONTROLS, MEMORIES, TASKS, THREADS, Container
+from perdure.documents.containers import CONTROLS, MEMORIES, OUTBOX, TASKS, THREADS, Container
 from perdure.documents.port import Body, Delete, DocumentMissing, Documents, Partition
 from perdure.domain.task import Task
 from perdure.domain.thread import thread_key
@@ -58,15 +58,17 @@ class UserData:
             *(Place(TASKS, (tenant, task)) for task in tasks),
             *(Place(THREADS, (tenant, thread)) for thread in conversations),
             Place(MEMORIES, (tenant, user)),
+            Place(OUTBOX, (tenant, user)),
             Place(CONTROLS, (tenant, starts.KIND), {"user": user}),
             Place(CONTROLS, keys.PARTITION, {"tenant": tenant, "user": user}),
         ]
 
     def places_of_thread(self, tenant: str, user: str, thread: str, tasks: Iterable[str]) -> list[Place]:
-        """Where the data of one conversation lies: also what its tasks remembered."""
+        """Where the data of one conversation lies: also what its tasks remembered and wanted to send."""
         places = [Place(THREADS, (tenant, thread_key(user, thread)))]
         for task in tasks:
             places += [Place(TASKS, (tenant, task)), Place(MEMORIES, (tenant, user), {"type": FACT, "task": task})]
+            places.append(Place(OUTBOX, (tenant, user), {"task": task}))
         return places
 
     def places_of_nobody(self, tenant: str) -> list[Place]:

@@ -7,16 +7,15 @@ Exception
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, overload
+from typing import Any, Protocol, overload
 
 from pydantic import BaseModel
 
 from perdure.domain.messages import ToolSpec
+from perdure.tools.approval import NEVER, check_policy
 from perdure.tools.schema import declaration
-
-type Approval = Literal["never", "always"]
 
 LARGEST_RESULT_BYTES = 1024 * 1024
 """The most a tool may ask for as `max_result_bytes`: half of what a document may have."""
@@ -95,6 +94,14 @@ class Facts(Protocol):
         ...
 
 
+class Outbox(Protocol):
+    """Where messages in the name of one user wait to be sent. A transport of the deployment's own takes them there."""
+
+    async def put(self, message: Mapping[str, object]) -> None:
+        """Keep the one message of this call; done again by another attempt, it changes nothing."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ToolContext:
     """Who a tool is called for. A parameter annotated with it receives it and is hidden from the model.
@@ -110,6 +117,7 @@ class ToolContext:
     idempotency_key: str
     documents: DocumentSearch
     facts: Facts
+    outbox: Outbox
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -121,7 +129,8 @@ class Tool[**P = ..., R = Any]:
         arguments: The pydantic model that validates them; each field's alias is the parameter's name.
         context_parameter: Name of the parameter that receives the context; None when there is none.
         idempotent: Whether a second run has no further effect. A tool that is not is never run again silently.
-        approval: Whether a person must agree before each call.
+        approval: When a person must agree to a call: `never`, `always`, or when an expression over the arguments is
+            true. An agent may decide otherwise.
         timeout: Seconds it may run.
         max_result_bytes: Size its result may have in UTF-8; a larger one becomes an error that the model reads.
         cache_ttl: Seconds for which an equal call may be answered from the cache; None never caches.
@@ -135,7 +144,7 @@ class Tool[**P = ..., R = Any]:
     arguments: type[BaseModel]
     context_parameter: str | None
     idempotent: bool
-    approval: Approval
+    approval: str
     timeout: float
     max_result_bytes: int
     cache_ttl: int | None
@@ -175,7 +184,7 @@ def tool[**P, R](function: Callable[P, R], /) -> Tool[P, R]: ...
 def tool(
     *,
     idempotent: bool = False,
-    approval: Approval = "never",
+    approval: str = NEVER,
     timeout: float = TIMEOUT,
     max_result_bytes: int = MAX_RESULT_BYTES,
     cache_ttl: int | None = None,
@@ -188,7 +197,7 @@ def tool(
     /,
     *,
     idempotent: bool = False,
-    approval: Approval = "never",
+    approval: str = NEVER,
     timeout: float = TIMEOUT,
     max_result_bytes: int = MAX_RESULT_BYTES,
     cache_ttl: int | None = None,
@@ -230,8 +239,10 @@ def _check_policy(tool: Tool) -> None:
     where = f"tool {tool.name} ({tool.module})"
     if not NAME.fullmatch(tool.name):
         raise TypeError(f"{where}: the name must match {NAME.pattern}; rename the function")
-    if tool.approval not in ("never", "always"):
-        raise ValueError(f"{where}: approval is {tool.approval!r}; write 'never' or 'always'")
+    try:
+        check_policy(tool.approval, tool.parameters["properties"])
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
     if not (math.isfinite(tool.timeout) and tool.timeout > 0):
         raise ValueError(f"{where}: timeout is {tool.timeout!r}; give a positive number of seconds")
     if not 1 <= tool.max_result_bytes <= LARGEST_RESULT_BYTES:

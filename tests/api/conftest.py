@@ -14,7 +14,9 @@ name: faulty
 description: An agent whose tools misbehave.
 instructions: Try everything.
 tools: [echo, nap, explode, refuse, hang_async, hang_in_thread, flood, flaky, send_once, dangerous, calculate,
-  slow_effect, huge]
+  slow_effect, huge, transfer, send_email]
+approval:
+  transfer: amount > 100
 limits:
   max_steps: 5
   max_seconds: 60
@@ -34,6 +36,15 @@ instructions: Think.
 tools: [calculate]
 limits:
   max_steps: 30
+"""
+IMPATIENT = """
+name: impatient
+description: An agent that waits for nobody.
+instructions: Ask once.
+tools: [dangerous]
+limits:
+  max_seconds: 30
+  approval_seconds: 1
 """
 FORGETFUL = """
 name: forgetful
@@ -63,8 +74,14 @@ def running(provider: ScriptedProvider, issuer: OidcIssuer, tmp_path_factory: py
     folder = make_app_folder(
         tmp_path_factory.mktemp("app"),
         extra_tools=[REPOSITORY / "tests" / "fault_tools.py"],
-        extra_agents={"faulty": FAULTY, "hurried": HURRIED, "lengthy": LENGTHY, "forgetful": FORGETFUL},
-    )
+        extra_agents={
+            "faulty": FAULTY,
+            "hurried": HURRIED,
+            "lengthy": LENGTHY,
+            "forgetful": FORGETFUL,
+            "impatient": IMPATIENT,
+        },
+    )  # fmt: skip
     settings = {
         "OPENAI_BASE_URL": provider.server.base_url,
         "PERDURE_MODEL": "scripted",

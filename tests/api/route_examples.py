@@ -12,7 +12,7 @@ import httpx
 
 from perdure.api.routes import Route
 from tests.app import App, ScriptedProvider, until
-from tests.openai_server import Answer
+from tests.openai_server import Answer, Call
 
 type Things = dict[str, str]
 """Values for the braces of a path."""
@@ -37,6 +37,16 @@ class Stage:
     def thread(self) -> Things:
         assert self.ended_task
         return {"thread_id": "private"}
+
+    @cached_property
+    def decided_call(self) -> Things:
+        steps = [Answer(calls=(Call("dangerous", "{}"),)), Answer("Then not.")]
+        query = self._provider.plan("What needs an approval", steps)
+        started = self._owner.post("/agent/task", json={"query": query, "agent": "faulty"}).raise_for_status().json()
+        path = f"/agent/task/{started['task_id']}/approvals/1-0"
+        until(lambda: self._owner.post(path, json={"decision": "reject"}), lambda response: response.status_code == 200)
+        self._app.finish(started["task_id"], client=self._owner)
+        return {"task_id": started["task_id"], "call_id": "1-0"}
 
     def new_task(self) -> Things:
         query = self._provider.plan("A task whose history goes", [Answer("Done.")])
@@ -122,6 +132,15 @@ EXAMPLES: Mapping[str, Example] = {
     "get_task": Example(needs=lambda stage: stage.ended_task, missing=NO_TASK, of="user"),
     "follow_task": Example(needs=lambda stage: stage.ended_task, missing=NO_TASK, of="user"),
     "cancel_task": Example(409, needs=lambda stage: stage.ended_task, missing=NO_TASK, of="user"),
+    "list_approvals": Example(),
+    # Administrators decide for everybody in their tenant.
+    "decide_approval": Example(
+        409,
+        needs=lambda stage: stage.decided_call,
+        missing={**NO_TASK, "call_id": "1-0"},
+        of="tenant",
+        json={"decision": "approve"},
+    ),
     "get_thread": Example(needs=lambda stage: stage.thread, missing={"thread_id": "nothing"}, of="user"),
     "erase_thread": Example(needs=Stage.new_thread, missing={"thread_id": "nothing"}, of="user"),
     "erase_user": Example(needs=lambda _: {"user_id": "somebody"}, missing={"user_id": "nobody"}),

@@ -10,7 +10,8 @@ import httpx
 import jsonschema
 import pytest
 
-from perdure.api.routes import ROUTES, Route
+from perdure.api.routes import DECIDE_APPROVAL, ROUTES, Route
+from tests.api.test_approvals import DANGEROUS, wait_for_call
 from tests.app import App, ScriptedProvider, make_app_folder, until
 from tests.devhost_process import REPOSITORY
 from tests.openai_server import Answer
@@ -37,6 +38,13 @@ def test_the_document_is_valid_openapi(app: App) -> None:
     }
 
 
+def waiting_call(app: App, provider: ScriptedProvider, name: str) -> dict[str, str]:
+    """What names a call that waits for approval."""
+    query = provider.plan(f"To be decided: {name}", [DANGEROUS])
+    task_id = app.start(query, agent="faulty")["task_id"]
+    return {"task_id": task_id, "call_id": wait_for_call(app.client, task_id)["call_id"]}
+
+
 EXAMPLES = [(route, name) for route in ROUTES for name in route.examples]
 
 
@@ -44,9 +52,12 @@ EXAMPLES = [(route, name) for route in ROUTES for name in route.examples]
 def test_an_example_of_the_documentation_is_taken(
     app: App, provider: ScriptedProvider, route: Route, name: str
 ) -> None:
+    things = waiting_call(app, provider, name) if route is DECIDE_APPROVAL else {}
     with provider.answering("", lambda _: Answer("Done.")):
-        response = app.client.request(route.method, f"/{route.path}", json=route.examples[name])
+        response = app.client.request(route.method, f"/{route.path.format(**things)}", json=route.examples[name])
         assert response.status_code in route.answers, response.text
+        if things:
+            app.finish(things["task_id"])
         if response.status_code == 202:
             url = response.json()["statusQueryGetUri"]
             until(lambda: httpx.get(url), lambda response: response.status_code != 202)

@@ -25,7 +25,8 @@ SECRET = "xylophone"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tools = [REPOSITORY / "tests" / "fault_tools.py"]
     agent = (
-        "name: keeper\ndescription: Keeps.\ninstructions: Keep.\ntools: [remember, text_statistics, nap, calculate]\n"
+        "name: keeper\ndescription: Keeps.\ninstructions: Keep.\n"
+        "tools: [remember, text_statistics, nap, calculate, send_email]\napproval: {send_email: never}\n"
     )
     return make_app_folder(tmp_path_factory.mktemp("private") / "app", tools, {"keeper": agent})
 
@@ -43,6 +44,7 @@ def tell(app: App, provider: ScriptedProvider, client: httpx.Client, query: str,
         calls=(
             call("remember", fact=f"{query} plays the {SECRET}."),
             call("text_statistics", text=f"a {SECRET} {query}"),
+            call("send_email", to=["ann@example.com"], subject=f"A {SECRET}", body=f"I bought a {SECRET}."),
         ),
     )
     provider.plan(query, [keep, Answer(f"The {SECRET} is noted.")])
@@ -81,8 +83,8 @@ def test_an_erased_user_leaves_no_trace_and_others_stay(app: App, folder: Path, 
     receipt = app.client.delete("/users/ann")
     assert receipt.status_code == 200, receipt.text
     removed = receipt.json()["removed"]
-    expected = {"task": 3, "step": 6, "toolCall": 6, "thread": 3, "message": 15, "document": 1, "chunk": 1, "fact": 3}
-    assert expected.items() <= removed.items()
+    expected = {"task": 3, "step": 6, "toolCall": 9, "thread": 3, "message": 18, "email": 3}
+    assert (expected | {"document": 1, "chunk": 1, "fact": 3}).items() <= removed.items()
     assert (removed["history"], removed["apiKey"], receipt.json()["status"]) == (4, 1, "completed")
     assert traces(folder, SECRET) == 0
     for operation in started:

@@ -60,7 +60,6 @@ def test_tool_calls_of_one_turn_overlap_in_time_and_reach_the_model_in_order(
         ("echo", {"text": 5}, "text"),
         ("echo", {"text": "x", "volume": 11}, "volume"),
         ("no_such_tool", {}, "There is no tool 'no_such_tool'"),
-        ("dangerous", {}, "needs a person's approval"),
         ("huge", {}, "too large to be stored"),
     ],
 )

@@ -5,8 +5,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from orchestrators.agent_task import agent_task
-from perdure.domain.names import AGENT_TASK, CANCEL, FINISH_TASK, JOIN_THREAD, MODEL_STEP, TURN, tool_activity
-from perdure.domain.next_step import StepOutcome
+from perdure.domain.names import (
+    AGENT_TASK,
+    APPROVAL,
+    CANCEL,
+    FINISH_TASK,
+    JOIN_THREAD,
+    LOOK_AT_APPROVALS,
+    MODEL_STEP,
+    TURN,
+    tool_activity,
+)
+from perdure.domain.next_step import Look, StepOutcome
 from perdure.domain.references import CallRef, Closing, Run, StepRef
 from tests.durable import recording
 from tests.durable.recording import INSTANCE, Fault, Json, Outside, Played
@@ -16,11 +26,13 @@ PAST = "2020-01-01T00:00:00+00:00"
 NONE = timedelta(0)
 
 
-def calls(*tools: str) -> StepOutcome:
-    return StepOutcome("calls", tuple(enumerate(tools)))
+def calls(*tools: str, awaiting: int = 0) -> StepOutcome:
+    return StepOutcome("calls", tuple(enumerate(tools)), awaiting=awaiting)
 
 
 ANSWER = StepOutcome("answer")
+ASKS = calls(awaiting=1)
+WAITING, APPROVED = Look(expires=5000.0), Look(((0, "good"),))
 BROKEN = Fault("broken")
 
 
@@ -30,12 +42,14 @@ class Scenario(Outside):
 
     Attributes:
         outcomes: What the model step reports, step by step; the last report is repeated.
+        looks: What a look at the approvals comes to, likewise.
         joins: For a task of a thread: what the joining activity reports, likewise.
         next_writer: The task that the end of this one hands the thread to.
     """
 
     outcomes: Sequence[StepOutcome | Fault] = (ANSWER,)
     joins: Sequence[bool | Fault] = ()
+    looks: Sequence[Look | Fault] = (Look(),)
     next_writer: str | None = None
     deadline: str = FAR
     max_steps: int = 50
@@ -70,6 +84,25 @@ SCENARIOS = {
     "reaches_the_time_limit_while_it_waits_for_its_thread": Scenario(joins=[False], deadline=PAST, timers=NONE),
     "waits_for_its_thread_longer_than_a_generation": Scenario(joins=[*[False] * 12, True]),
     "cannot_join_its_thread": Scenario(joins=[BROKEN]),
+    # Turn 3 is the one that is told that nobody has decided yet, and begins to wait.
+    "runs_what_was_approved": Scenario(
+        [ASKS, ANSWER], looks=[WAITING, APPROVED], timers=NONE, raised_after={3: APPROVAL}
+    ),
+    "runs_what_was_approved_while_more_waits": Scenario(
+        [calls("good", awaiting=2), ANSWER], looks=[Look(((1, "good"),), 100.0), Look(((2, "good"),))], timers=NONE
+    ),
+    "looks_for_decisions_by_itself": Scenario([ASKS, ANSWER], looks=[WAITING, Look(expires=2.5), Look()]),
+    "looks_for_decisions_more_often_in_a_thread": Scenario([ASKS, ANSWER], [True], looks=[WAITING, Look()]),
+    "is_told_of_a_decision_before_it_waits": Scenario(
+        [ASKS, ANSWER], looks=[WAITING, Look()], timers=NONE, raised_in={LOOK_AT_APPROVALS: APPROVAL}
+    ),
+    "is_cancelled_while_it_waits_for_approval": Scenario(
+        [ASKS], looks=[WAITING], timers=NONE, raised_after={3: CANCEL}
+    ),
+    "waits_for_approval_longer_than_a_generation": Scenario([ASKS, ANSWER], looks=[*[WAITING] * 12, APPROVED]),
+    "ended_while_it_waited_for_approval": Scenario([ASKS], looks=[Look(ended="ended")]),
+    "loses_its_lease_while_it_waits_for_approval": Scenario([ASKS], [True], looks=[Look(ended="lease_lost")]),
+    "cannot_look_at_approvals": Scenario([ASKS], looks=[BROKEN]),
 }
 
 
@@ -86,6 +119,7 @@ class Activities:
     def __init__(self, scenario: Scenario) -> None:
         self._outcomes = list(scenario.outcomes)
         self._joins = list(scenario.joins)
+        self._looks = list(scenario.looks)
         self._next_writer = scenario.next_writer
 
     def run(self, name: str, reference: Json) -> Json:
@@ -95,6 +129,9 @@ class Activities:
         if name == JOIN_THREAD:
             assert StepRef.from_dict(reference).thread == "thread"
             return {"joined": _next(self._joins)}
+        if name == LOOK_AT_APPROVALS:
+            assert StepRef.from_dict(reference)
+            return _next(self._looks).to_dict()
         if name == FINISH_TASK:
             closing = Closing.from_dict(reference)
             output: Json = {"reason": closing.reason, "detail": closing.detail}

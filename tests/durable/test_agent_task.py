@@ -6,9 +6,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from orchestrators.agent_task import GENERATION, PATIENCE
-from perdure.domain.names import CANCEL, FINISH_TASK, JOIN_THREAD, MODEL_STEP, TURN, tool_activity
-from perdure.domain.next_step import FIRST_DELAY, StepOutcome
-from tests.durable.agent_recording import ANSWER, BROKEN, NONE, SCENARIOS, Scenario, calls, play
+from perdure.domain.names import CANCEL, FINISH_TASK, JOIN_THREAD, LOOK_AT_APPROVALS, MODEL_STEP, TURN, tool_activity
+from perdure.domain.next_step import FIRST_DELAY, PATIENCE_WITH_THREAD, StepOutcome
+from perdure.domain.next_step import PATIENCE as APPROVAL_PATIENCE
+from tests.durable.agent_recording import (
+    ANSWER,
+    ASKS,
+    BROKEN,
+    NONE,
+    SCENARIOS,
+    WAITING,
+    Scenario,
+    calls,
+    play,
+)
 from tests.durable.recording import Json, Played
 
 GOOD, BAD = tool_activity("good"), tool_activity("bad")
@@ -106,6 +117,10 @@ def test_a_cancellation_at_the_end_of_a_generation_ends_the_task(way: str) -> No
         ("loses_its_lease", "lease_lost"),
         ("fails_at_the_model_step", "internal_error"),
         ("cannot_join_its_thread", "internal_error"),
+        ("is_cancelled_while_it_waits_for_approval", "cancelled"),
+        ("ended_while_it_waited_for_approval", "cancelled"),
+        ("loses_its_lease_while_it_waits_for_approval", "lease_lost"),
+        ("cannot_look_at_approvals", "internal_error"),
     ],
 )
 def test_every_end_has_its_own_reason(scenario: str, reason: str) -> None:
@@ -195,3 +210,51 @@ def test_a_task_that_ends_wakes_the_next_writer_and_does_not_tell_the_caller() -
 @pytest.mark.parametrize("scenario", ["joins_its_thread_at_once", "is_cancelled_while_it_waits_for_its_thread"])
 def test_a_task_that_ends_with_nobody_waiting_wakes_nobody(scenario: str) -> None:
     assert actions(play(SCENARIOS[scenario]), "sendEvent") == []
+
+
+# Approvals.
+
+
+def test_a_call_that_waits_for_approval_runs_when_it_was_approved_and_not_before() -> None:
+    """No timer fires in this hub: only the event can have woken the task."""
+    played = play(SCENARIOS["runs_what_was_approved"])
+    assert names(played) == [MODEL_STEP, LOOK_AT_APPROVALS, LOOK_AT_APPROVALS, GOOD, MODEL_STEP, FINISH_TASK]
+    assert end(played) == ("answered", None)
+
+
+def test_calls_that_need_no_approval_and_those_approved_first_wait_for_no_other() -> None:
+    played = play(SCENARIOS["runs_what_was_approved_while_more_waits"])
+    assert names(played) == [MODEL_STEP, GOOD, *[LOOK_AT_APPROVALS, GOOD] * 2, MODEL_STEP, FINISH_TASK]
+    assert [ref["index"] for name, ref in played.activities if name == GOOD] == [0, 1, 2]
+
+
+def test_a_task_that_is_not_told_of_a_decision_looks_for_itself_and_at_once_when_the_time_to_decide_is_over() -> None:
+    played = play(SCENARIOS["looks_for_decisions_by_itself"])
+    assert names(played) == [MODEL_STEP, *[LOOK_AT_APPROVALS] * 3, MODEL_STEP, FINISH_TASK]
+    # The others are the deadline's, which is set anew after each pause.
+    assert waits(played)[::2] == [timedelta(seconds=APPROVAL_PATIENCE), timedelta(seconds=3.5)]
+
+
+def test_a_task_of_a_thread_looks_often_enough_to_keep_its_lease() -> None:
+    played = play(SCENARIOS["looks_for_decisions_more_often_in_a_thread"])
+    assert waits(played)[0] == timedelta(seconds=PATIENCE_WITH_THREAD)
+
+
+def test_a_decision_that_comes_while_the_task_looks_is_not_missed() -> None:
+    """No timer fires in this hub: it would wait for ever if the event were lost on it."""
+    played = play(SCENARIOS["is_told_of_a_decision_before_it_waits"])
+    assert names(played).count(LOOK_AT_APPROVALS) == 2
+
+
+def test_time_that_a_person_takes_does_not_count_towards_the_deadline() -> None:
+    played = play(SCENARIOS["waits_for_approval_longer_than_a_generation"])
+    assert len(played.generations) == 2
+    starts = [event for [turn, *_] in played.generations for event in turn.new if event.HasField("executionStarted")]
+    inputs = [json.loads(event.executionStarted.input.value) for event in starts]
+    first, second = (datetime.fromisoformat(run["deadline"]) for run in inputs)
+    assert second > first
+
+
+def test_the_deadline_still_ends_a_task_that_looks_at_approvals() -> None:
+    played = play(Scenario([ASKS], looks=[WAITING], deadline="2020-01-01T00:00:00+00:00", timers=NONE))
+    assert end(played)[0] == "time_limit"

@@ -22,6 +22,12 @@ def count_words(text: str) -> int:
     return len(text.split())
 
 
+@tool(approval="always")
+def wipe() -> str:
+    """Remove everything."""
+    return "gone"
+
+
 REGISTRY = ToolRegistry([count_words])
 
 
@@ -29,7 +35,7 @@ def test_the_shipped_agents_load_with_the_shipped_tools() -> None:
     import activities.tools
 
     agents = load_agents(ROOT / "agents", "assistant", discover(activities.tools))
-    assert set(agents.by_name) == {"assistant", "researcher"}
+    assert set(agents.by_name) == {"assistant", "correspondent", "researcher"}
     assert agents.get(None) is agents.by_name["assistant"]
     assert agents.get("nobody") is None
 
@@ -37,7 +43,7 @@ def test_the_shipped_agents_load_with_the_shipped_tools() -> None:
 def test_a_file_says_all_there_is_to_an_agent(tmp_path: Path) -> None:
     text = GOOD + "model: big\ntools: [count_words]\nlimits: {max_steps: 3, max_seconds: 9.5}\n"
     (tmp_path / "helper.yaml").write_text(text)
-    agent = load_agents(tmp_path, "helper", REGISTRY).by_name["helper"].frozen("small")
+    agent = load_agents(tmp_path, "helper", REGISTRY).by_name["helper"].frozen("small", REGISTRY)
     assert (agent.model, agent.tools, agent.limits.max_steps, agent.limits.max_seconds) == (
         "big",
         ("count_words",),
@@ -46,9 +52,23 @@ def test_a_file_says_all_there_is_to_an_agent(tmp_path: Path) -> None:
     )
 
 
+def test_an_agent_decides_otherwise_than_its_tools_which_calls_need_approval(tmp_path: Path) -> None:
+    (tmp_path / "helper.yaml").write_text(GOOD + "tools: [count_words, wipe]\napproval: {count_words: len(text) > 5}\n")
+    (tmp_path / "bold.yaml").write_text(
+        GOOD.replace("helper", "bold") + "tools: [count_words, wipe]\napproval: {wipe: never}\n"
+    )
+    registry = ToolRegistry([count_words, wipe])
+    agents = load_agents(tmp_path, "helper", registry).by_name
+    policies = {name: agent.frozen("small", registry).approval for name, agent in agents.items()}
+    assert policies == {
+        "helper": {"count_words": "len(text) > 5", "wipe": "always"},
+        "bold": {},
+    }
+
+
 def test_an_agent_without_a_model_takes_the_default_one(tmp_path: Path) -> None:
     (tmp_path / "helper.yaml").write_text(GOOD)
-    assert load_agents(tmp_path, "helper", REGISTRY).by_name["helper"].frozen("small").model == "small"
+    assert load_agents(tmp_path, "helper", REGISTRY).by_name["helper"].frozen("small", REGISTRY).model == "small"
 
 
 @pytest.mark.parametrize(
@@ -63,6 +83,10 @@ def test_an_agent_without_a_model_takes_the_default_one(tmp_path: Path) -> None:
         (GOOD + "limits: {max_seconds: 0}\n", "limits.max_seconds"),
         (GOOD + "tools: count_words\n", "tools"),
         (GOOD + "tools: [count_word]\n", "count_words"),
+        (GOOD + "approval: {count_words: always}\n", "approval.count_words: it is not among the agent's tools"),
+        (GOOD + "tools: [count_words]\napproval: {count_words: len(txt) > 5}\n", "there is no 'txt'"),
+        (GOOD + "tools: [count_words]\napproval: {count_words: yes}\n", "approval.count_words"),
+        (GOOD + "limits: {approval_seconds: 0}\n", "limits.approval_seconds"),
         (GOOD.replace("helper", "other"), "name: is 'other'"),
         (GOOD.replace("helper", "Help Er"), "name"),
         (GOOD.replace("Help.", "''"), "instructions"),

@@ -79,7 +79,7 @@ async def recorded(app: Services, called: Tool) -> None:
     step = Step(1, "", (ToolCall("c", called.name, '{"name": "it"}'),), Usage(), "m", NOW, NOW)
     await app.tasks.add_step(StepRef("tenant", "task", 1), step)
     await app.tasks.add_calls(
-        StepRef("tenant", "task", 1), prepare(StepRef("tenant", "task", 1), step, {called.name: called}, 10)
+        StepRef("tenant", "task", 1), prepare(StepRef("tenant", "task", 1), step, {called.name: called}, agent)
     )
 
 
@@ -146,7 +146,8 @@ async def test_an_unavailable_tool_leaves_its_reason_in_the_ledger_and_none_in_d
 
 def test_calls_over_the_limit_of_one_turn_are_refused() -> None:
     calls = tuple(ToolCall(str(n), "look", '{"name": "x"}') for n in range(5))
-    entries = prepare(StepRef("tenant", "task", 1), Step(1, "", calls, Usage(), "m", NOW, NOW), {"look": look}, 3)
+    agent = Agent("a", "i", "m", ("look",), Limits(5, 60, max_calls=3))
+    entries = prepare(StepRef("tenant", "task", 1), Step(1, "", calls, Usage(), "m", NOW, NOW), {"look": look}, agent)
     assert [entry.state for entry in entries] == [CallState.PREPARED] * 3 + [CallState.FAILED] * 2
     assert "at most 3" in (entries[-1].content or "")
     assert len({entry.key for entry in entries}) == 5
@@ -171,7 +172,7 @@ async def test_a_cached_result_spares_the_tool(app: Services) -> None:
     ref = StepRef("tenant", "other", 1)
     step = Step(1, "", (ToolCall("c", "cached", '{ "name":"it" }'),), Usage(), "m", NOW, NOW)
     await app.tasks.add_step(ref, step)
-    await app.tasks.add_calls(ref, prepare(ref, step, {"cached": cached}, 10))
+    await app.tasks.add_calls(ref, prepare(ref, step, {"cached": cached}, agent))
     assert await carry_out(app, cached, CallRef("tenant", "other", 1, 0)) is CallState.COMMITTED
     assert effects == ["it"]
     assert (await app.tasks.call(CallRef("tenant", "other", 1, 0))).entry.content == "found it"

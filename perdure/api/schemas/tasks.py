@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, StringConstraints
 
+from perdure.domain.approval import call_id
 from perdure.domain.task import LedgerEntry, Task, TaskRecord
 
 type Query = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100_000, pattern=r"\S")]
@@ -102,6 +103,7 @@ class StartedTask(ManagementUrls):
 class ToolCallView(BaseModel):
     """One tool call; `result` is what the model was told, cut to 4,096 characters."""
 
+    call_id: str
     tool: str
     input: str
     step: int
@@ -116,6 +118,7 @@ class ToolCallView(BaseModel):
     def of(cls, call: LedgerEntry) -> "ToolCallView":
         content = call.content
         return cls(
+            call_id=call_id(call.step, call.index),
             tool=call.tool,
             input=call.arguments,
             step=call.step,

@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -32,6 +33,21 @@ class KnownFacts:
         return [Fact(fact, "2026-01-31T12:00:00+00:00", 0.5) for fact in self.known[:limit]]
 
 
+@dataclass
+class KeptMessages:
+    """An outbox that is a list."""
+
+    messages: list[Mapping[str, object]] = field(default_factory=list)
+
+    async def put(self, message: Mapping[str, object]) -> None:
+        self.messages.append(message)
+
+
+@pytest.fixture
+def outbox() -> KeptMessages:
+    return KeptMessages()
+
+
 @pytest.fixture
 def facts() -> KnownFacts:
     return KnownFacts()
@@ -43,5 +59,5 @@ def documents() -> StoredDocuments:
 
 
 @pytest.fixture
-def context(documents: StoredDocuments, facts: KnownFacts) -> ToolContext:
-    return ToolContext("tenant-1", "user-1", "task-1", "key-1", documents, facts)
+def context(documents: StoredDocuments, facts: KnownFacts, outbox: KeptMessages) -> ToolContext:
+    return ToolContext("tenant-1", "user-1", "task-1", "key-1", documents, facts, outbox)

@@ -89,7 +89,7 @@ def test_a_module_that_fails_to_import_is_named_by_its_file(package: Path) -> No
     assert str(package / "broken.py") in str(failed.value)
 
 
-def test_the_tools_of_this_app_are_all_idempotent() -> None:
+def test_of_the_tools_of_this_app_all_but_the_one_that_sends_are_idempotent() -> None:
     import activities.tools
 
     registry = discover(activities.tools)
@@ -101,6 +101,7 @@ def test_the_tools_of_this_app_are_all_idempotent() -> None:
         "recall",
         "remember",
         "search_documents",
+        "send_email",
         "text_statistics",
     ]
-    assert all(found.idempotent for found in registry)
+    assert [found.name for found in registry if not found.idempotent] == ["send_email"]

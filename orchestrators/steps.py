@@ -1,0 +1,72 @@
+"""One step of a task: the model is asked, its tool calls run, and a person is waited for where one must agree."""
+
+from datetime import timedelta
+from typing import Any
+
+from durabletask import task as durable
+
+from orchestrators.waits import Events, Move, Steps, call
+from perdure.domain.names import APPROVAL, LOOK_AT_APPROVALS, MODEL_STEP, tool_activity
+from perdure.domain.next_step import (
+    AskApproval,
+    CallTools,
+    Finish,
+    Look,
+    StepOutcome,
+    Wait,
+    decide,
+    decide_on_look,
+)
+from perdure.domain.references import Run
+from perdure.domain.task import Reason
+
+
+def take_step(ctx: durable.OrchestrationContext, run: Run, events: Events) -> Steps[Move]:
+    ctx.set_custom_status(f"step {run.step}: model")
+    step = call(ctx, MODEL_STEP, run.step_ref.to_dict())
+    if finish := (yield from events.before(step)):
+        return finish
+    match _decision(step, run):
+        case CallTools() as calls:
+            return (yield from _call_tools(ctx, run, events, calls))
+        case Wait(seconds):
+            ctx.set_custom_status(f"step {run.step}: waiting {seconds:g} s for the model")
+            finish = yield from events.before(ctx.create_timer(timedelta(seconds=seconds)))
+            return finish or run.same_step_again()
+        case Finish() as end:
+            return end
+
+
+def _call_tools(ctx: durable.OrchestrationContext, run: Run, events: Events, tools: CallTools) -> Steps[Move]:
+    if tools.calls:
+        ctx.set_custom_status(f"step {run.step}: {len(tools.calls)} tool calls")
+        work = [call(ctx, tool_activity(tool), run.call_ref(index).to_dict()) for index, tool in tools.calls]
+        # All or none of them may have failed: each has written its own outcome, or the next model step tells the
+        # model that it has none. (Waiting for no task at all would never end.)
+        if finish := (yield from events.before(durable.when_all(work))):
+            return finish
+    return run.awaiting_approval() if tools.awaiting else run.next_step()
+
+
+def await_approval(ctx: durable.OrchestrationContext, run: Run, events: Events) -> Steps[Move]:
+    ctx.set_custom_status(f"step {run.step}: waiting for approval")
+    if events.decided.is_complete:
+        events.decided = ctx.wait_for_external_event(APPROVAL)
+    looking = call(ctx, LOOK_AT_APPROVALS, run.step_ref.to_dict())
+    if finish := (yield from events.before(looking)):
+        return finish
+    if looking.is_failed:
+        return Finish(Reason.INTERNAL_ERROR, "The approvals could not be read; the log says why.")
+    match decide_on_look(Look.from_dict(looking.get_result()), run):
+        case CallTools() as calls:
+            return (yield from _call_tools(ctx, run, events, calls))
+        case AskApproval(seconds):
+            return (yield from events.decision(ctx, run, seconds))
+        case Finish() as end:
+            return end
+
+
+def _decision(step: durable.Task[Any], run: Run) -> CallTools | Wait | Finish:
+    if step.is_failed:
+        return Finish(Reason.INTERNAL_ERROR, "A model step failed repeatedly; the log says why.")
+    return decide(StepOutcome.from_dict(step.get_result()), run)
