@@ -41,7 +41,7 @@ QUERY_UNITS, READ_UNITS, WRITE_UNITS = 3, 1, 8
 definition: https://learn.microsoft.com/azure/cosmos-db/request-units"""
 UNITS = QUERIES * QUERY_UNITS + READS * READ_UNITS + WRITES * WRITE_UNITS
 DELTAS = int(STEPS * MODEL_SECONDS * 10)
-"""Writes that let a text be followed while it is being written: ten a second at most, none without PERDURE_STREAM_TEXT."""
+"""Writes that let a text be followed while it comes: ten a second at most, none without PERDURE_STREAM_TEXT."""
 
 # Limits, read in November 2026.
 TASKS_PER_CORE = 6

@@ -17,6 +17,7 @@ var containers = [
       '/agent/*'
       '/arguments/*'
       '/calls/*'
+      '/comment/*'
       '/content/*'
       '/context/*'
       '/detail/*'
@@ -32,7 +33,7 @@ var containers = [
     name: 'threads'
     partitionKey: ['/tenantId', '/threadId']
     vector: ''
-    excluded: ['/calls/*', '/content/*', '/perdureMarks/*', '/summary/*', '/text/*', '/"_etag"/?']
+    excluded: ['/calls/*', '/comment/*', '/content/*', '/perdureMarks/*', '/summary/*', '/text/*', '/"_etag"/?']
   }
   {
     name: 'memories'
@@ -45,6 +46,12 @@ var containers = [
     partitionKey: ['/tenantId', '/kind']
     vector: ''
     excluded: ['/content/*', '/perdureMarks/*', '/result/*', '/"_etag"/?']
+  }
+  {
+    name: 'outbox'
+    partitionKey: ['/tenantId', '/userId']
+    vector: ''
+    excluded: ['/message/*', '/perdureMarks/*', '/"_etag"/?']
   }
 ]
 

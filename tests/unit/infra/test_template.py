@@ -161,7 +161,12 @@ def test_every_role_in_the_list_is_used() -> None:
 def test_a_container_is_as_the_code_says_in_every_field(container: Any) -> None:
     found = deployed(embeddingDimensions=256).of("Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers")
     by_name = {each.name: each.properties["resource"] for each in found}
-    assert by_name[container.name] == resource(container, 256)
+    wanted = resource(container, 256)
+    paths = ", ".join(f"'{each['path']}'" for each in wanted["indexingPolicy"]["excludedPaths"])
+    advice = (
+        f"infra/modules/cosmos.bicep wants for {container.name} {wanted['partitionKey']['paths']}, excluded: [{paths}]"
+    )
+    assert by_name.get(container.name) == wanted, advice
 
 
 def test_there_are_no_other_containers_and_the_database_searches_vectors_without_provisioned_throughput() -> None:
