@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from bench.capacity import report
 from perdure.settings import ROOT, Settings
 from tests.unit.infra.bicep import evaluate, parse, words
 from tests.unit.infra.conftest import INFRA, deployed
@@ -233,3 +234,32 @@ def test_a_deployment_ends_with_a_task_that_is_answered() -> None:
 def test_what_the_hooks_read_is_what_the_template_says() -> None:
     needed = set(re.findall(r'"(AZURE_[A-Z_]+)"', HOOK.read_text("utf-8")))
     assert needed - {"AZURE_SUBSCRIPTION_ID"} <= set(deployed().outputs)
+
+
+def test_the_operations_page_has_the_figures_that_the_script_works_out() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    shown = page.partition("<!-- capacity -->")[2].partition("<!-- /capacity -->")[0]
+    assert shown.strip() == report(), "python -m bench.capacity prints what belongs between the two comments"
+    durable = json.loads((ROOT / "host.json").read_text("utf-8"))["extensions"]["durableTask"]
+    for setting in ("maxConcurrentActivityFunctions", "maxConcurrentOrchestratorFunctions"):
+        assert f"| `{setting}` ({durable[setting]}) |" in page
+    assert f"| `partitionCount` ({durable['storageProvider']['partitionCount']}, at most 16) |" in page
+
+
+def test_every_alert_is_on_the_operations_page() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    named = {each["name"] for each in json.loads((INFRA / "alerts.json").read_text("utf-8"))}
+    named |= {each.name.rpartition("-")[0] for each in deployed().of("Microsoft.Insights/metricAlerts")}
+    assert set(re.findall(r"^\| `([a-z-]+)` \| more than|^\| `([a-z-]+)` \| a model", page, re.MULTILINE)) == {
+        (name, "") if name != "model-unavailable" else ("", name) for name in named
+    }
+
+
+@pytest.mark.parametrize("page", ["deploy.md", "core-tools.md", "operations.md", "adr/0004-the-first-key.md"])
+def test_every_file_that_the_documentation_links_to_or_names_is_there(page: str) -> None:
+    path = ROOT / "docs" / page
+    text = path.read_text("utf-8")
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (path.parent / link).exists(), link
+    for name in re.findall(r"`((?:infra|\.ci|\.github|perdure|tests|bench)/[\w./-]+\.\w+)`", text):
+        assert (ROOT / name).exists(), name
