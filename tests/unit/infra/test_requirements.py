@@ -77,5 +77,5 @@ def test_everything_that_stays_behind_is_in_the_repository_or_is_never_committed
         if name in tracked_root() or name == ".git":
             continue
         example = name.replace("*", "-x") if name.startswith((".env", ".venv")) else name.replace("*", "x")
-        known = subprocess.run(["git", "check-ignore", "--quiet", example], cwd=ROOT).returncode == 0
+        known = subprocess.run(["git", "check-ignore", "--quiet", example, f"{example}/"], cwd=ROOT).returncode == 0
         assert known, f"{pattern} of .funcignore is neither in the repository nor in .gitignore"
