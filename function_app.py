@@ -19,6 +19,7 @@ from triggers import (
     task_events,
     tasks,
     threads,
+    usage,
 )
 
 # A wrong setting or agent file stops the start here, with its reason, and not the first task that meets it.
@@ -32,6 +33,7 @@ app.register_functions(task_events.bp)
 app.register_functions(approvals.bp)
 app.register_functions(threads.bp)
 app.register_functions(memory.bp)
+app.register_functions(usage.bp)
 app.register_functions(keys.bp)
 app.register_functions(management.bp)
 app.register_functions(catalogue.bp)

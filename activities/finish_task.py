@@ -18,12 +18,19 @@ bp = df.Blueprint()
 @bp.activity_trigger(input_name="closing", activity=FINISH_TASK)
 async def finish_task(closing: dict) -> dict[str, Any]:
     ended = await finish(services(), Closing.from_dict(closing))
-    task = ended.task
+    record = ended.record
+    task, usage = record.task, record.usage
     output = {
         "task_id": task.id,
         "status": task.status,
         "reason": task.reason,
         "result": task.result and task.result[:OUTPUT],
         "detail": task.detail,
+        "usage": {
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "steps": len(record.steps),
+            "cost_usd": record.cost_usd,
+        },
     }
     return output | {"next_writer": ended.next_writer} if ended.next_writer else output

@@ -29,10 +29,10 @@ def take_step(ctx: durable.OrchestrationContext, run: Run, events: Events) -> St
     match _decision(step, run):
         case CallTools() as calls:
             return (yield from _call_tools(ctx, run, events, calls))
-        case Wait(seconds):
+        case Wait(seconds, failures):
             ctx.set_custom_status(f"step {run.step}: waiting {seconds:g} s for the model")
             finish = yield from events.before(ctx.create_timer(timedelta(seconds=seconds)))
-            return finish or run.same_step_again()
+            return finish or run.same_step_again(failures)
         case Finish() as end:
             return end
 

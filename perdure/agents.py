@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from perdure.domain.budget import MICRO, Budget, Price
 from perdure.domain.task import Agent, Limits
 from perdure.tools.approval import NEVER, check_policy
 from perdure.tools.registry import ToolRegistry
@@ -28,6 +30,7 @@ class LimitsDefinition(BaseModel):
         max_seconds: Seconds from submission; then the task ends with reason `time_limit`.
         max_calls: Tool calls of one turn that are run; further ones are refused, and the model is told.
         context_tokens: Tokens of a thread's earlier messages the model sees; a summary stands for what is older.
+        max_output_tokens: Tokens of one reply of the model, its reasoning included; a longer one is cut off.
         approval_seconds: Time to decide on a call that needs approval; then it is refused. Seconds that a task waits
             for a decision do not count towards `max_seconds`.
     """
@@ -38,7 +41,27 @@ class LimitsDefinition(BaseModel):
     max_seconds: float = Field(default=600, gt=0, le=7 * 24 * 3600)
     max_calls: int = Field(default=1000, ge=1, le=10_000)
     context_tokens: int = Field(default=16_000, ge=100, le=100_000)
+    max_output_tokens: int = Field(default=4096, ge=16, le=1_000_000)
     approval_seconds: float = Field(default=24 * 3600, ge=1, le=7 * 24 * 3600)
+
+
+class BudgetDefinition(BaseModel):
+    """What one task may use; then it ends with reason `budget_exceeded`. Absent is any amount.
+
+    Attributes:
+        tokens: Tokens of messages and replies together, of all steps.
+        usd: US dollars.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tokens: int | None = Field(default=None, ge=1, le=10**12)
+    usd: float | None = Field(default=None, ge=1 / MICRO, le=10**6)
+
+    @property
+    def amount(self) -> Budget:
+        micro = None if self.usd is None else round(Decimal(str(self.usd)) * MICRO)
+        return Budget(self.tokens, micro)
 
 
 class AgentDefinition(BaseModel):
@@ -49,6 +72,7 @@ class AgentDefinition(BaseModel):
         instructions: The system message.
         model: Model or deployment name; the configured default when absent.
         tools: Names of the tools it may call.
+        budget: What one task may use; any amount when absent.
         approval: When a person must agree to a call of a tool, for those where the agent decides otherwise than the
             tool: `never`, `always`, or an expression over the arguments.
     """
@@ -62,13 +86,14 @@ class AgentDefinition(BaseModel):
     tools: tuple[str, ...] = ()
     approval: dict[str, str] = {}
     limits: LimitsDefinition = LimitsDefinition()
+    budget: BudgetDefinition = BudgetDefinition()
 
-    def frozen(self, default_model: str, tools: ToolRegistry) -> Agent:
-        """The definition as a task keeps it."""
-        limits = Limits(**self.limits.model_dump())
+    def frozen(self, default_model: str, tools: ToolRegistry, price: Price | None) -> Agent:
+        """The definition as a task keeps it, with what its model costs."""
+        limits, model = Limits(**self.limits.model_dump()), self.model or default_model
         policies = {tool.name: tool.approval for tool in tools.select(self.tools)} | self.approval
         approval = {tool: policy for tool, policy in policies.items() if policy != NEVER}
-        return Agent(self.name, self.instructions, self.model or default_model, self.tools, limits, approval)
+        return Agent(self.name, self.instructions, model, self.tools, limits, approval, self.budget.amount, price)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,12 @@ from perdure.documents.sqlite import SqliteDocuments
 from perdure.identity.api_keys import ApiKeys
 from perdure.models.embeddings import Embeddings, HashingEmbeddings
 from perdure.models.port import Model
+from perdure.models.throttle import ThrottledModel
+from perdure.prices import Prices
 from perdure.redaction import SILENT, RedactorError, content_log, load_redactor, redact_logs
 from perdure.retention import ttl
 from perdure.settings import Settings, SettingsError
+from perdure.stores.active import ActiveTasks
 from perdure.stores.approvals import ApprovalStore
 from perdure.stores.embedding_space import EmbeddingSpace
 from perdure.stores.erasures import ErasureStore
@@ -24,18 +27,23 @@ from perdure.stores.facts import FactStore
 from perdure.stores.ingestion import IngestionStore
 from perdure.stores.keys import KeyStore
 from perdure.stores.memories import MemoryStore
+from perdure.stores.model_rates import ModelRates
 from perdure.stores.outbox import OutboxStore
 from perdure.stores.rates import RateStore
 from perdure.stores.starts import StartStore
 from perdure.stores.tasks import TaskStore
 from perdure.stores.threads import ThreadStore
 from perdure.stores.tool_cache import ToolCache
+from perdure.stores.usage import UsageStore
 from perdure.stores.user_data import UserData
 from perdure.tools.registry import ToolRegistry, discover
 
 if TYPE_CHECKING:
     from perdure.identity.tokens import Tokens
     from perdure.models.openai_client import OpenAISettings
+
+LONGEST_STREAM = 600.0
+"""Seconds that a model may take to write one reply. A longer one is paid as if it were as long as it may be."""
 
 TOOLS_PACKAGE = "activities.tools"
 
@@ -50,6 +58,9 @@ class Services:
     threads: ThreadStore
     approvals: ApprovalStore
     starts: StartStore
+    active: ActiveTasks
+    usage: UsageStore
+    prices: Prices
     user_data: UserData
     erasures: ErasureStore
     keys: KeyStore
@@ -118,6 +129,9 @@ def build(settings: Settings, agents: Agents, tools: ToolRegistry, documents: Do
         tokens=_tokens(settings),
         limiter=RateLimiter(RateStore(documents), settings.limits),
         starts=StartStore(documents),
+        active=ActiveTasks(documents, settings.allowances),
+        usage=_usage(settings, documents),
+        prices=Prices(settings),
         user_data=UserData(documents),
         erasures=ErasureStore(documents),
         memories=MemoryStore(documents, space),
@@ -125,7 +139,7 @@ def build(settings: Settings, agents: Agents, tools: ToolRegistry, documents: Do
         facts=FactStore(documents, space, ttl(settings.retention.memories)),
         outbox=OutboxStore(documents, ttl(settings.retention.outbox)),
         tool_cache=ToolCache(documents),
-        model=_model(settings),
+        model=_within_limits(_model(settings), settings, documents),
         agents=agents,
         tools=tools,
     )
@@ -167,6 +181,20 @@ def _model(settings: Settings) -> Model:
     from perdure.models.openai import OpenAIModel
 
     return OpenAIModel(_endpoint(settings))
+
+
+def _usage(settings: Settings, documents: Documents) -> UsageStore:
+    # A stream may go on for longer than its time-out, which is for a silence.
+    patience = settings.model_timeout + LONGEST_STREAM
+    most = settings.allowances
+    return UsageStore(documents, most.user_day, most.tenant_month, patience)
+
+
+def _within_limits(model: Model, settings: Settings, documents: Documents) -> Model:
+    most = settings.allowances
+    if not (most.model_requests or most.model_tokens):
+        return model
+    return ThrottledModel(model, ModelRates(documents), most.model_requests, most.model_tokens)
 
 
 def _embeddings(settings: Settings) -> Embeddings:

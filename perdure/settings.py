@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from perdure.allowances import AllowanceError, Allowances
 from perdure.identity.issuers import Issuer, parse_issuers
 from perdure.retention import Retention, RetentionError
 
@@ -52,6 +53,7 @@ class Settings:
         issuers: Whose tokens are accepted besides API keys.
         public_url: What clients call this deployment when it stands behind a gateway, as in `https://agents.example.com`.
         limits: Requests a minute that a user may send, by the class of the route; 0 for any number.
+        allowances: What users, tenants and model deployments may use besides.
         stream_text: Whether a model's text can be followed while it is being written.
         log_content: Whether prompts, replies, tool arguments and results are logged.
         redactor: `module:function` that every line of log goes through; None for Perdure's own.
@@ -77,6 +79,7 @@ class Settings:
     issuers: tuple[Issuer, ...] = ()
     public_url: str | None = None
     limits: Mapping[str, int] = field(default_factory=lambda: dict(LIMITS))
+    allowances: Allowances = field(default_factory=Allowances)
     stream_text: bool = True
     log_content: bool = False
     redactor: str | None = None
@@ -133,6 +136,7 @@ class Settings:
             issuers=_issuers(text("PERDURE_OIDC_ISSUERS")),
             public_url=(text("PERDURE_PUBLIC_URL") or "").rstrip("/") or None,
             limits={name: _limit(environ, name, default) for name, default in LIMITS.items()},
+            allowances=_allowances(environ),
             stream_text=_switch("PERDURE_STREAM_TEXT", text("PERDURE_STREAM_TEXT"), cls.stream_text),
             log_content=_switch("PERDURE_LOG_CONTENT", text("PERDURE_LOG_CONTENT"), cls.log_content),
             redactor=text("PERDURE_REDACTOR"),
@@ -168,6 +172,13 @@ def _retention(environ: Mapping[str, str]) -> Retention:
     try:
         return Retention.from_env(environ)
     except RetentionError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _allowances(environ: Mapping[str, str]) -> Allowances:
+    try:
+        return Allowances.from_env(environ)
+    except AllowanceError as error:
         raise SettingsError(str(error)) from error
 
 

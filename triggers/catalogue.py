@@ -25,6 +25,7 @@ async def list_agents(req: Request) -> Response:
             model=agent.model or app.settings.model,
             tools=list(agent.tools),
             limits=agent.limits,
+            budget=agent.budget,
         )
         for agent in app.agents.by_name.values()
     ]

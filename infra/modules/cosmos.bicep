@@ -45,7 +45,7 @@ var containers = [
     name: 'controls'
     partitionKey: ['/tenantId', '/kind']
     vector: ''
-    excluded: ['/content/*', '/perdureMarks/*', '/result/*', '/"_etag"/?']
+    excluded: ['/content/*', '/perdureMarks/*', '/reserved/*', '/result/*', '/tasks/*', '/use/*', '/"_etag"/?']
   }
   {
     name: 'outbox'

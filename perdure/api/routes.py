@@ -37,6 +37,7 @@ from perdure.api.schemas.tasks import (
     TaskView,
 )
 from perdure.api.schemas.threads import ThreadQuery, ThreadView
+from perdure.api.schemas.usage import UsageQuery, UsageReport
 from perdure.domain.principal import Scope
 
 
@@ -125,6 +126,7 @@ START_TASK = Route(
             "context": {"audience": "sailors"},
             "thread_id": "units",
             "if_busy": "queue",
+            "budget": {"tokens": 50_000, "usd": 0.25, "steps": 8, "seconds": 120},
             "metadata": {"team": "docs"},
         },
     },
@@ -206,6 +208,9 @@ SEARCH_MEMORY = Route(
 )
 LIST_AGENTS = Route("GET", "agents", "task:read", "List the agents", {200: AgentsView})
 LIST_TOOLS = Route("GET", "tools", "task:read", "List the tools", {200: ToolsView})
+GET_USAGE = Route(
+    "GET", "usage", "task:read", "See what models were used for, and what it cost", {200: UsageReport}, query=UsageQuery
+)
 MAKE_KEY = Route(
     "POST",
     "keys",

@@ -5,23 +5,29 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from perdure.api.problems import Conflict, Invalid, NotFound
+from perdure.agents import AgentDefinition
+from perdure.api.problems import Conflict, Invalid, NotFound, TooManyRequests
 from perdure.api.schemas.tasks import TaskRequest
 from perdure.api.threads import enter_thread
 from perdure.bootstrap import Services
 from perdure.documents.port import DocumentError, DocumentMissing
 from perdure.domain.principal import Principal
 from perdure.domain.references import Reference, Run
-from perdure.domain.task import Reason, Task
+from perdure.domain.task import Agent, Reason, Task
 from perdure.domain.thread import leave
+from perdure.stores.active import TooManyTasks
 
 START_SECONDS = 30
 """How long a task may exist before its orchestration does. One that has none by then will never have one."""
 
 FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.1, 1.0
 """How often a waiting request looks whether its task has ended: soon at first, then once a second."""
+
+AGAIN_SECONDS = 10
+"""When to come back with a task that there was no room for. Nobody knows when one of those that run will end."""
 
 _TASK_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -31,8 +37,9 @@ async def submit(app: Services, who: Principal, request: TaskRequest, task_id: s
     what is missing.
 
     Raises:
-        Invalid: There is no such agent.
+        Invalid: There is no such agent, or nobody knows what its model costs and somebody has a budget of money for it.
         Conflict: The thread is busy.
+        TooManyRequests: As many tasks of the user or of the tenant run as may.
     """
     definition = app.agents.get(request.agent)
     if definition is None:
@@ -44,30 +51,54 @@ async def submit(app: Services, who: Principal, request: TaskRequest, task_id: s
         user=who.user,
         query=request.query,
         context=request.context,
-        agent=definition.frozen(app.settings.model, app.tools),
+        agent=await _agent(app, definition, request),
         metadata=request.metadata,
         created_at=datetime.now(UTC),
         thread=request.thread_id,
     )
     # The task first: whatever stops us from here on, a task that holds a thread is one that can be found and ended.
     task = await app.tasks.add(task)
-    if task.thread is not None:
-        try:
+    if task.reason is not None:
+        return task
+    try:
+        await _count(app, task)
+        if task.thread is not None:
             await enter_thread(app, who, task.thread, task.id, request.if_busy)
-        except (Conflict, DocumentError):
-            # It may be in the thread although the store did not say so. What cannot be undone here ends as lost.
-            with suppress(DocumentError):
-                await _leave_thread(app, task)
-                await app.tasks.remove(task)
-            raise
+    except (Conflict, TooManyRequests, DocumentError):
+        # It may be in the thread although the store did not say so. What cannot be undone here ends as lost.
+        with suppress(DocumentError):
+            await _leave_thread(app, task)
+            await app.active.leave(task.tenant, task.user, task.id)
+            await app.tasks.remove(task)
+        raise
     return task
+
+
+async def _agent(app: Services, definition: AgentDefinition, request: TaskRequest) -> Agent:
+    """The agent as the task keeps it, within the request's budget. Raises Invalid."""
+    model = definition.model or app.settings.model
+    agent = definition.frozen(app.settings.model, app.tools, await app.prices.of(model))
+    asked, most = request.budget, app.settings.allowances
+    if asked is not None:
+        lower = replace(
+            agent.limits,
+            max_steps=asked.steps or agent.limits.max_steps,
+            max_seconds=asked.seconds or agent.limits.max_seconds,
+        )
+        agent = agent.within(asked.amount, lower)
+    if agent.price is None:
+        unpriced = f"nobody knows what the model {model!r} costs; PERDURE_PRICES can say it"
+        if asked is not None and asked.usd is not None:
+            raise Invalid([{"pointer": "/budget/usd", "detail": f"{unpriced}, or give the budget in tokens"}])
+        if any(budget.micro_usd is not None for budget in (agent.budget, most.user_day, most.tenant_month)):
+            raise Invalid([{"pointer": "/agent", "detail": f"{unpriced}, and there is a budget in US dollars for it"}])
+    return agent
 
 
 def first_run(task: Task) -> Run:
     """The orchestration's input for a new task."""
-    deadline = task.created_at + timedelta(seconds=task.agent.limits.max_seconds)
     steps = task.agent.limits.max_steps
-    return Run(task.tenant, task.id, deadline.isoformat(), steps, thread=task.thread_id)
+    return Run(task.tenant, task.id, task.deadline.isoformat(), steps, thread=task.thread_id)
 
 
 async def own_task(app: Services, who: Principal, task_id: str) -> Task:
@@ -118,7 +149,24 @@ async def end(app: Services, task: Task, reason: Reason, detail: str) -> Task:
     if task.agent.approval:
         await app.approvals.withdraw(Reference(task.tenant, task.id))
     await _leave_thread(app, task)
+    await app.active.leave(task.tenant, task.user, task.id)
     return ended
+
+
+async def _count(app: Services, task: Task) -> None:
+    try:
+        await app.active.enter(task.tenant, task.user, task.id, task.over_by)
+    except TooManyTasks as full:
+        policy = f"{full.whose}-tasks"
+        headers = {
+            "Retry-After": str(AGAIN_SECONDS),
+            "RateLimit-Policy": f'"{policy}";q={full.limit}',
+            "RateLimit": f'"{policy}";r=0;t={AGAIN_SECONDS}',
+        }
+        own = {"user": "You have", "tenant": "Your tenant has"}[full.whose]
+        raise TooManyRequests(
+            f"{own} {full.limit} tasks running, which is the limit. Try again when one has ended.", headers=headers
+        ) from full
 
 
 async def _leave_thread(app: Services, task: Task) -> None:

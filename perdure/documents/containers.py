@@ -39,7 +39,7 @@ TASKS = Container(
 )
 THREADS = Container("threads", ("tenantId", "threadId"), payload=("calls", "comment", "content", "summary", "text"))
 MEMORIES = Container("memories", ("tenantId", "scope"), payload=("heading", "text"), vector="embedding")
-CONTROLS = Container("controls", ("tenantId", "kind"), payload=("content", "result"))
+CONTROLS = Container("controls", ("tenantId", "kind"), payload=("content", "reserved", "result", "tasks", "use"))
 OUTBOX = Container("outbox", ("tenantId", "userId"), payload=("message",))
 
 CONTAINERS = (TASKS, THREADS, MEMORIES, CONTROLS, OUTBOX)

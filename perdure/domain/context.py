@@ -1,12 +1,14 @@
 """How much of a conversation a model gets to see, and what stands for the rest."""
 
+import json
 import math
 from collections.abc import Sequence
 
-from perdure.domain.messages import Message
+from perdure.domain.messages import Message, ToolSpec
 
 CHARACTERS_PER_TOKEN = 4
-"""OpenAI's rule of thumb for English text; for a bound, nearness is enough."""
+"""OpenAI's rule of thumb for English text; for a bound, nearness is enough. Counted in bytes of UTF-8 it is near for
+other scripts, too: a Chinese character has three bytes, and about one token."""
 
 OVERHEAD = 4
 """Tokens of a message beside its text: its role and its separators."""
@@ -23,9 +25,18 @@ SUMMARISE = (
 
 def tokens(message: Message) -> int:
     """Estimate the tokens of a message."""
-    characters = len(message.content) + len(message.tool_call_id or "")
-    characters += sum(len(call.id) + len(call.name) + len(call.arguments) for call in message.tool_calls)
-    return OVERHEAD + math.ceil(characters / CHARACTERS_PER_TOKEN)
+    texts = [message.content, message.tool_call_id or ""]
+    texts += [text for call in message.tool_calls for text in (call.id, call.name, call.arguments)]
+    return _tokens("".join(texts))
+
+
+def tokens_of_tool(tool: ToolSpec) -> int:
+    """Estimate the tokens of a tool that is offered."""
+    return _tokens(tool.name + tool.description + json.dumps(tool.parameters))
+
+
+def _tokens(text: str) -> int:
+    return OVERHEAD + math.ceil(len(text.encode("utf-8", "replace")) / CHARACTERS_PER_TOKEN)
 
 
 def first_kept(messages: Sequence[Message], budget: int) -> int:

@@ -31,16 +31,19 @@ class StepOutcome:
 
     Attributes:
         kind: `calls`: the model asked for tools. `answer`: it answered. `empty`: it said nothing at all.
-            `unavailable`: it may answer later. `rejected`: it never will. `ended`: the task had ended already.
-            `lease_lost`: another task writes the thread by now.
+            `unavailable`: it may answer later. `limited`: it was not asked, for a limit of ours that passes.
+            `rejected`: it never will answer. `budget_exceeded`: nothing is left to pay it with. `ended`: the task had
+            ended already. `lease_lost`: another task writes the thread by now.
         calls: For `calls`: the index and tool of every call to run. Calls that cannot run (an unknown tool) are
             settled already and not listed.
         awaiting: For `calls`: how many more wait for a person's approval.
-        retry_after: For `unavailable`: seconds the provider asks for.
-        detail: For `unavailable` and `rejected`: one sentence for the caller.
+        retry_after: For `unavailable`: seconds the provider asks for. For `limited`: seconds until the limit passes.
+        detail: For `unavailable`, `rejected` and `budget_exceeded`: one sentence for the caller.
     """
 
-    kind: Literal["calls", "answer", "empty", "unavailable", "rejected", "ended", "lease_lost"]
+    kind: Literal[
+        "calls", "answer", "empty", "unavailable", "limited", "rejected", "budget_exceeded", "ended", "lease_lost"
+    ]
     calls: tuple[tuple[int, str], ...] = ()
     retry_after: float | None = None
     detail: str | None = None
@@ -93,9 +96,10 @@ class AskApproval:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Ask the model again after this many seconds."""
+    """Ask the model again after this many seconds, when it has failed so often in a row."""
 
     seconds: float
+    failures: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +127,13 @@ def decide(outcome: StepOutcome, run: Run) -> Decision:
         case "unavailable" if run.failures + 1 >= MAX_FAILURES:
             return Finish(Reason.MODEL_UNAVAILABLE, outcome.detail)
         case "unavailable":
-            return Wait(_delay(outcome.retry_after, run.failures))
+            return Wait(_delay(outcome.retry_after, run.failures), run.failures + 1)
+        case "limited":
+            return Wait(min(max(FIRST_DELAY, outcome.retry_after or 0.0), MAX_DELAY), run.failures)
         case "rejected":
             return Finish(Reason.MODEL_REJECTED, outcome.detail)
+        case "budget_exceeded":
+            return Finish(Reason.BUDGET_EXCEEDED, outcome.detail)
         case "lease_lost" | "ended":
             return _stopped(outcome.kind)
 

@@ -5,11 +5,12 @@ processing ──> completed   the agent answered
            └─> cancelled   its owner or an operator stopped it
 """
 
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from perdure.domain.budget import MICRO, Budget, Price, Spent
 from perdure.domain.messages import Message, ToolCall, Usage
 from perdure.domain.thread import thread_key
 
@@ -27,6 +28,7 @@ class Reason(StrEnum):
     """Why a task ended."""
 
     ANSWERED = "answered"
+    BUDGET_EXCEEDED = "budget_exceeded"
     STEP_LIMIT = "step_limit"
     TIME_LIMIT = "time_limit"
     EMPTY_REPLY = "empty_reply"
@@ -75,12 +77,14 @@ SETTLED = frozenset({CallState.COMMITTED, CallState.FAILED, CallState.UNKNOWN})
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds of one task: model steps, seconds from submission to end, tool calls of one step, tokens of earlier
-    conversation it sees, and seconds a person has to decide on a call. Those do not count towards its end."""
+    conversation it sees, tokens of one reply, and seconds a person has to decide on a call. Those do not count towards
+    its end."""
 
     max_steps: int
     max_seconds: float
     max_calls: int = 1000
     context_tokens: int = 16_000
+    max_output_tokens: int = 4096
     approval_seconds: float = 86_400
 
 
@@ -90,6 +94,7 @@ class Agent:
 
     Attributes:
         approval: When a person must agree to a call, by tool; never for those not named.
+        price: What its model costs; None when nobody knows.
     """
 
     name: str
@@ -98,6 +103,17 @@ class Agent:
     tools: tuple[str, ...]
     limits: Limits
     approval: dict[str, str] = field(default_factory=dict[str, str])
+    budget: Budget = field(default_factory=Budget)
+    price: Price | None = None
+
+    def within(self, budget: Budget, limits: Limits) -> "Agent":
+        """The same with the lower of its own budget, steps and seconds and of those given."""
+        lower = replace(
+            self.limits,
+            max_steps=min(self.limits.max_steps, limits.max_steps),
+            max_seconds=min(self.limits.max_seconds, limits.max_seconds),
+        )
+        return replace(self, budget=self.budget.within(budget), limits=lower)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +122,7 @@ class Task:
 
     Attributes:
         thread: The user's name for the conversation it continues, or None.
-        result: The agent's answer; None until it answered.
+        result: The agent's answer, or what it had written when its budget was used up; None until then.
         detail: One sentence for the caller when the task did not end with an answer.
     """
 
@@ -124,6 +140,17 @@ class Task:
     result: str | None = None
     detail: str | None = None
     ended_at: datetime | None = None
+
+    @property
+    def deadline(self) -> datetime:
+        """When it ends, whatever it is doing then, if it never waits for a person."""
+        return self.created_at + timedelta(seconds=self.agent.limits.max_seconds)
+
+    @property
+    def over_by(self) -> datetime:
+        """When it has ended at the latest: its deadline moves while people decide, in each of its steps perhaps."""
+        limits = self.agent.limits
+        return self.deadline + timedelta(seconds=limits.approval_seconds * limits.max_steps * bool(self.agent.approval))
 
     @property
     def thread_id(self) -> str | None:
@@ -182,6 +209,16 @@ class TaskRecord:
     @property
     def usage(self) -> Usage:
         return sum((step.usage for step in self.steps), Usage())
+
+    @property
+    def spent(self) -> Spent:
+        """Tokens and money of all steps; no money while the price is not known."""
+        return sum((Spent.of(step.usage, self.task.agent.price) for step in self.steps), Spent())
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What all steps cost in US dollars; None when nobody knows."""
+        return self.spent.micro_usd / MICRO if self.task.agent.price else None
 
     def step(self, number: int) -> Step | None:
         return next((step for step in self.steps if step.number == number), None)

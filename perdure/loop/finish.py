@@ -1,20 +1,20 @@
-"""The end of a task: its turn in the thread, its status, its reason, and its answer if it has one."""
+"""The end of a task: its turn in the thread, its status, its reason, and what it found."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from perdure.bootstrap import Services
 from perdure.domain.conversation import turn
-from perdure.domain.references import Closing, StepRef
-from perdure.domain.task import Reason, Task
+from perdure.domain.references import Closing
+from perdure.domain.task import Reason, TaskRecord
 from perdure.domain.thread import LeaseLost, leave
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A task as it ended, and the task that writes its thread from now on."""
+    """A task as it ended, with its steps, and the task that writes its thread from now on."""
 
-    task: Task
+    record: TaskRecord
     next_writer: str | None
 
 
@@ -27,13 +27,17 @@ async def finish(app: Services, end: Closing) -> Finished:
             next_writer = await _leave_thread(app, end, end.thread)
         except LeaseLost:
             reason, detail = Reason.LEASE_LOST, "The task stood still so long that its thread was given to another."
+    record = await app.tasks.record(end.tenant, end.task)
     if reason is Reason.ANSWERED:
-        step = await app.tasks.step(StepRef(end.tenant, end.task, end.step))
+        step = record.step(end.step)
         result = step.text if step else None
+    elif reason is Reason.BUDGET_EXCEEDED:
+        result = next((step.text for step in reversed(record.steps) if step.text.strip()), None)
     task = await app.tasks.finish(end.tenant, end.task, reason, result, detail)
     if task.agent.approval:
         await app.approvals.withdraw(end)
-    return Finished(task, next_writer)
+    await app.active.leave(task.tenant, task.user, task.id)
+    return Finished(replace(record, task=task), next_writer)
 
 
 async def _leave_thread(app: Services, end: Closing, thread_id: str) -> str | None:

@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 
 from perdure.bootstrap import Services
 from perdure.documents.port import DocumentMissing
+from perdure.domain.budget import BudgetBusy, BudgetExceeded
 from perdure.domain.context import first_kept, remembered, summary_request
 from perdure.domain.messages import Message
 from perdure.domain.references import StepRef
 from perdure.domain.task import Task
 from perdure.domain.thread import Summary, Thread, stay
+from perdure.loop.paid_reply import call_of, paid_reply
 from perdure.models.port import ModelError, ModelRequest
 from perdure.stores.threads import ThreadMessage
 
@@ -55,10 +57,14 @@ async def _earlier(app: Services, task: Task, thread: Thread) -> list[Message]:
 async def _fold(app: Services, task: Task, thread: Thread, cut: list[ThreadMessage]) -> Summary:
     """Have the model write messages into the thread's summary; without a model, the old summary has to do."""
     messages = [one.message for one in cut]
-    request = ModelRequest(task.agent.model, summary_request(thread.summary.text, messages, SUMMARY_TOKENS))
+    told, longest = summary_request(thread.summary.text, messages, SUMMARY_TOKENS), task.agent.limits.max_output_tokens
+    request = ModelRequest(task.agent.model, told, max_output_tokens=longest)
+    call = call_of(task, 0, request, datetime.now(UTC))
     try:
-        text = (await app.model.reply(request)).text.strip()[:MAX_SUMMARY]
-    except ModelError as error:
+        reply = await paid_reply(app, call, request)
+        await app.usage.commit(call, reply.usage)
+        text = reply.text.strip()[:MAX_SUMMARY]
+    except (ModelError, BudgetExceeded, BudgetBusy) as error:
         text = ""
         logger.warning("The model wrote no summary of thread %s: %s", thread.id, error)
     if not text:

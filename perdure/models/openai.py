@@ -87,6 +87,9 @@ def _written(request: ModelRequest) -> dict[str, Any]:
     }
     if request.tools:
         written["tools"] = [_tool(tool) for tool in request.tools]
+    if request.max_output_tokens is not None:
+        # Not `max_tokens`, which OpenAI's reasoning models refuse. An endpoint that knows only that passes this over.
+        written["max_completion_tokens"] = request.max_output_tokens
     return written
 
 

@@ -2,6 +2,7 @@
 
 ModelError
 ├── ModelUnavailable    try again later (rate limit, outage, time-out, broken stream); may know how long to wait
+├── ModelLimited        not asked, for a limit of our own; knows how long to wait
 └── ModelRejected       never try again as it stands (credentials, unknown model, malformed or refused request)
 """
 
@@ -9,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from perdure.domain.context import tokens, tokens_of_tool
 from perdure.domain.messages import Message, ModelReply, ToolSpec
 
 type OnText = Callable[[str], Awaitable[None]]
@@ -31,6 +33,18 @@ class ModelUnavailable(ModelError):
         self.retry_after = retry_after
 
 
+class ModelLimited(ModelError):
+    """The model was not asked: its deployment has had all that it may have for now.
+
+    Attributes:
+        retry_after: Seconds until it may be asked again.
+    """
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class ModelRejected(ModelError):
     """The provider refuses this request; sending it again cannot help."""
 
@@ -43,11 +57,18 @@ class ModelRequest:
         model: Model or deployment name as the provider knows it.
         messages: The conversation, system message first.
         tools: Tools the model may call; empty when it must answer in text.
+        max_output_tokens: Longest reply; None for the provider's own bound.
     """
 
     model: str
     messages: Sequence[Message]
     tools: Sequence[ToolSpec] = ()
+    max_output_tokens: int | None = None
+
+    @property
+    def input_tokens(self) -> int:
+        """Estimate the tokens of messages and tools."""
+        return sum(map(tokens, self.messages)) + sum(map(tokens_of_tool, self.tools))
 
 
 class Model(Protocol):
@@ -58,6 +79,7 @@ class Model(Protocol):
 
         Raises:
             ModelUnavailable: The same request may succeed later.
+            ModelLimited: It may be made later.
             ModelRejected: It cannot.
         """
         ...

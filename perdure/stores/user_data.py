@@ -9,7 +9,7 @@ from perdure.documents.containers import CONTROLS, MEMORIES, OUTBOX, TASKS, THRE
 from perdure.documents.port import Body, Delete, DocumentMissing, Documents, Partition
 from perdure.domain.task import Task
 from perdure.domain.thread import thread_key
-from perdure.stores import keys, memory_documents, starts, task_documents, threads, tool_cache
+from perdure.stores import keys, memory_documents, starts, task_documents, threads, tool_cache, usage
 from perdure.stores.facts import FACT
 
 PAGE = 100
@@ -60,6 +60,7 @@ class UserData:
             Place(MEMORIES, (tenant, user)),
             Place(OUTBOX, (tenant, user)),
             Place(CONTROLS, (tenant, starts.KIND), {"user": user}),
+            Place(CONTROLS, (tenant, usage.KIND), {"user": user}),
             Place(CONTROLS, keys.PARTITION, {"tenant": tenant, "user": user}),
         ]
 

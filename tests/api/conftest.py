@@ -85,6 +85,7 @@ def running(provider: ScriptedProvider, issuer: OidcIssuer, tmp_path_factory: py
     settings = {
         "OPENAI_BASE_URL": provider.server.base_url,
         "PERDURE_MODEL": "scripted",
+        "PERDURE_PRICES": json.dumps({"scripted": {"input": 1, "output": 2}}),
         "PERDURE_ADMIN_KEY": ADMIN_KEY,
         "PERDURE_OIDC_ISSUERS": json.dumps([issuer.setting()]),
     }

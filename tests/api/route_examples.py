@@ -152,6 +152,7 @@ EXAMPLES: Mapping[str, Example] = {
     "search_memory": Example(json={"query": "text"}),
     "list_agents": Example(),
     "list_tools": Example(),
+    "get_usage": Example(),
     "make_key": Example(201, json={"user": "somebody", "scopes": ["task:read"]}),
     "list_keys": Example(),
     "get_key": Example(needs=Stage.new_key, missing=NO_KEY, of="tenant"),

@@ -68,8 +68,12 @@ SCENARIOS = {
     "waits_for_the_model": Scenario(
         [StepOutcome("unavailable", retry_after=0.1), StepOutcome("unavailable", retry_after=7.0), ANSWER]
     ),
+    "waits_for_a_limit_to_pass": Scenario(
+        [StepOutcome("unavailable"), *[StepOutcome("limited", retry_after=30.0)] * 12, ANSWER]
+    ),
     "gives_up_on_the_model": Scenario([StepOutcome("unavailable", detail="no")]),
     "is_rejected": Scenario([StepOutcome("rejected", detail="bad key")]),
+    "exceeds_its_budget": Scenario([calls("good"), StepOutcome("budget_exceeded", detail="all is used")]),
     "gets_an_empty_reply": Scenario([StepOutcome("empty")]),
     "was_ended_by_somebody_else": Scenario([calls("good"), StepOutcome("ended")]),
     "loses_its_lease": Scenario([calls("good"), StepOutcome("lease_lost")], [True]),

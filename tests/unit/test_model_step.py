@@ -15,8 +15,8 @@ from perdure.domain.next_step import StepOutcome
 from perdure.domain.references import CallRef, StepRef
 from perdure.domain.task import Agent, CallState, Limits, Reason, Task
 from perdure.domain.thread import Place, Thread
-from perdure.loop.model_step import DETAIL, MAX_REPLY_BYTES, take_step
-from perdure.models.port import ModelRejected, ModelRequest, ModelUnavailable
+from perdure.loop.model_step import DETAIL, MAX_REPLY_BYTES, SPREAD, take_step
+from perdure.models.port import ModelLimited, ModelRejected, ModelRequest, ModelUnavailable
 from perdure.settings import Settings
 from tests.scripted_model import ModelStep, ScriptedModel
 
@@ -65,7 +65,7 @@ def follow(app: Services) -> Follow:
 
 async def test_the_model_is_asked_with_the_instructions_the_query_and_the_tools_there_are(follow: Follow) -> None:
     def as_expected(request: ModelRequest) -> None:
-        assert request.model == "scripted"
+        assert (request.model, request.max_output_tokens) == ("scripted", 4096)
         assert [(message.role, message.content) for message in request.messages] == [
             ("system", "Be exact."),
             ("user", "What is 1+1?"),
@@ -160,6 +160,22 @@ async def test_an_unavailable_model_is_reported_and_nothing_recorded_so_that_it_
         assert await script.take(REF) == StepOutcome("unavailable", retry_after=3.0, detail=("busy " * 1000)[:DETAIL])
         assert (await app.tasks.record("tenant", "task")).steps == ()
         assert await script.take(REF) == StepOutcome("answer")
+
+
+async def test_a_model_that_may_not_be_asked_now_is_no_failure_and_not_all_tasks_come_back_at_once(
+    app: Services, follow: Follow
+) -> None:
+    limited, waits = ModelLimited("full", retry_after=30.0), set[float]()
+    for number in range(5):
+        await app.tasks.add(replace(TASK, id=f"task-{number}"))
+        with follow(ModelStep("1+1", limited)) as script:
+            outcome = await script.take(replace(REF, task=f"task-{number}"))
+        assert outcome.kind == "limited"
+        assert outcome.retry_after
+        waits.add(outcome.retry_after)
+    assert len(waits) > 1
+    assert min(waits) >= 30
+    assert max(waits) <= 30 + SPREAD
 
 
 async def test_a_refused_request_is_reported_with_the_providers_words(app: Services, follow: Follow) -> None:

@@ -31,12 +31,15 @@ def run(step: int = 1, failures: int = 0) -> Run:
         (StepOutcome("calls", ()), run(), CallTools(())),
         (StepOutcome("calls", CALLS), run(step=3), Finish(Reason.STEP_LIMIT, "No answer within 3 steps.")),
         (StepOutcome("rejected", detail="bad key"), run(), Finish(Reason.MODEL_REJECTED, "bad key")),
+        (StepOutcome("budget_exceeded", detail="used"), run(), Finish(Reason.BUDGET_EXCEEDED, "used")),
         (StepOutcome("ended"), run(), Finish(Reason.CANCELLED)),
-        (StepOutcome("unavailable"), run(), Wait(1.0)),
-        (StepOutcome("unavailable"), run(failures=3), Wait(8.0)),
-        (StepOutcome("unavailable", retry_after=0.0), run(failures=3), Wait(8.0)),
-        (StepOutcome("unavailable", retry_after=20.5), run(failures=3), Wait(20.5)),
-        (StepOutcome("unavailable", retry_after=1e9), run(), Wait(MAX_DELAY)),
+        (StepOutcome("unavailable"), run(), Wait(1.0, 1)),
+        (StepOutcome("unavailable"), run(failures=3), Wait(8.0, 4)),
+        (StepOutcome("unavailable", retry_after=0.0), run(failures=3), Wait(8.0, 4)),
+        (StepOutcome("unavailable", retry_after=20.5), run(failures=3), Wait(20.5, 4)),
+        (StepOutcome("unavailable", retry_after=1e9), run(), Wait(MAX_DELAY, 1)),
+        (StepOutcome("limited", retry_after=42.5), run(failures=MAX_FAILURES), Wait(42.5, MAX_FAILURES)),
+        (StepOutcome("limited", retry_after=0.0), run(), Wait(1.0, 0)),
         (StepOutcome("unavailable", detail="x"), run(failures=MAX_FAILURES - 1), Finish(Reason.MODEL_UNAVAILABLE, "x")),
     ],
 )
@@ -62,7 +65,7 @@ def test_a_run_survives_the_durable_boundary_and_counts_on() -> None:
     there = Run.from_dict(run(step=2, failures=1).to_dict())
     assert there == run(step=2, failures=1)
     assert there.next_step() == run(step=3)
-    assert there.same_step_again() == run(step=2, failures=2)
+    assert there.same_step_again(2) == run(step=2, failures=2)
 
 
 @pytest.mark.parametrize("reason", list(Reason))

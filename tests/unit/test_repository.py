@@ -32,7 +32,7 @@ PURE = (
 SCREEN, LONGEST = 110, 400
 """Most lines of a file in triggers/, orchestrators/ or activities/, and of any other."""
 
-HEAVY = ("openai", "azure.cosmos", "azure.identity", "numpy", "pint", "opentelemetry.sdk", "aiohttp")
+HEAVY = ("openai", "azure.cosmos", "azure.identity", "numpy", "pint", "opentelemetry.sdk", "aiohttp", "genai_prices")
 
 
 def ignored() -> list[str]:
@@ -170,15 +170,8 @@ def test_importing_the_app_opens_no_connection_and_writes_no_file(tmp_path: Path
 def settings_of_the_code() -> set[str]:
     kept = {f"PERDURE_KEEP_{field.name.upper()}_DAYS" for field in dataclasses.fields(Retention)}
     limits = {f"PERDURE_LIMIT_{rate.upper()}" for rate in LIMITS}
-    return (
-        kept
-        | limits
-        | set(
-            re.findall(
-                r'"((?:PERDURE|OPENAI|AZURE_OPENAI|COSMOS)_[A-Z_]+)"', (ROOT / "perdure/settings.py").read_text("utf-8")
-            )
-        )
-    )
+    code = "".join((ROOT / "perdure" / name).read_text("utf-8") for name in ("settings.py", "allowances.py"))
+    return kept | limits | set(re.findall(r'"((?:PERDURE|OPENAI|AZURE_OPENAI|COSMOS)_[A-Z_]+)"', code))
 
 
 def test_every_setting_is_in_the_readme_and_in_the_settings_example() -> None:

@@ -88,13 +88,15 @@ async def cost(app: Services, counting: CountingDocuments, step: int, thread: st
     return costs
 
 
-async def test_a_step_costs_one_query_and_two_writes_however_long_the_task_is(
+async def test_a_step_costs_one_query_and_four_writes_however_long_the_task_is(
     tmp_path: Path, counting: CountingDocuments
 ) -> None:
     app = services(tmp_path, counting, calls=2, steps=100)
     await add_task(app)
-    costs = [(await cost(app, counting, step))[0] for step in range(1, 101)]
-    assert costs == [Counter({"page": 1, "create": 1, "batch": 1})] * 100
+    first, *others = [(await cost(app, counting, step))[0] for step in range(1, 101)]
+    # The day's use of the user is looked for by the first, and known to those after it.
+    assert first == Counter({"page": 1, "read": 1, "create": 2, "replace": 1, "batch": 1})
+    assert others == [Counter({"page": 1, "create": 1, "replace": 2, "batch": 1})] * 99
 
 
 async def test_a_step_in_a_thread_costs_one_read_and_one_write_more(
@@ -102,9 +104,10 @@ async def test_a_step_in_a_thread_costs_one_read_and_one_write_more(
 ) -> None:
     app = services(tmp_path, counting, calls=1, steps=3)
     await add_task(app, "thread")
-    for step in range(1, 4):
+    await cost(app, counting, 1, "thread")
+    for step in range(2, 4):
         [taken, *_] = await cost(app, counting, step, "thread")
-        assert taken == Counter({"page": 1, "create": 1, "batch": 2, "read": 1})
+        assert taken == Counter({"page": 1, "create": 1, "replace": 2, "batch": 2, "read": 1})
 
 
 async def test_a_call_costs_one_read_and_at_most_two_writes(tmp_path: Path, counting: CountingDocuments) -> None:
@@ -120,4 +123,4 @@ async def test_calls_are_recorded_a_hundred_at_a_time(tmp_path: Path, counting: 
     await add_task(app)
     counting.reset()
     await take_step(app, StepRef("t", "task", 1))
-    assert counting.requests == Counter({"page": 1, "create": 1, "batch": 3})
+    assert counting.requests["batch"] == 3

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from perdure.agents import LimitsDefinition
+from perdure.agents import BudgetDefinition, LimitsDefinition
 from perdure.tools.tool import Tool
 
 
@@ -17,6 +17,7 @@ class AgentView(BaseModel):
     model: str
     tools: list[str]
     limits: LimitsDefinition
+    budget: BudgetDefinition
 
 
 class AgentsView(BaseModel):

@@ -5,13 +5,29 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, StringConstraints
 
+from perdure.agents import BudgetDefinition
 from perdure.domain.approval import call_id
-from perdure.domain.task import LedgerEntry, Task, TaskRecord
+from perdure.domain.budget import MICRO, Price
+from perdure.domain.task import LedgerEntry, Step, Task, TaskRecord
 
 type Query = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100_000, pattern=r"\S")]
 
 CONTENT = 4096
 """Most characters of one tool result in a response. A task may have thousands of calls."""
+
+
+class BudgetRequest(BudgetDefinition):
+    """What a task may use; absent, or more than its agent may, is what the agent may.
+
+    Attributes:
+        tokens: Tokens of messages and replies together, of all steps.
+        usd: US dollars.
+        steps: Model turns.
+        seconds: Seconds from submission.
+    """
+
+    steps: Annotated[int | None, Field(ge=1, le=1000)] = None
+    seconds: Annotated[float | None, Field(gt=0, le=7 * 24 * 3600)] = None
 
 
 class TaskRequest(BaseModel):
@@ -23,6 +39,7 @@ class TaskRequest(BaseModel):
         agent: Name of the agent; the default one when absent.
         thread_id: The conversation to continue, or to start; its name is the caller's choice.
         if_busy: When another task writes that conversation: `reject` the request (409) or `queue` the task.
+        budget: What the task may use, if that is less than the agent may.
         metadata: Kept with the task and given back unread.
     """
 
@@ -33,6 +50,7 @@ class TaskRequest(BaseModel):
     agent: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
     thread_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")] | None = None
     if_busy: Literal["reject", "queue"] = "reject"
+    budget: BudgetRequest | None = None
     metadata: Annotated[dict[str, Annotated[str, StringConstraints(max_length=512)]], Field(max_length=16)] = {}
 
 
@@ -132,11 +150,36 @@ class ToolCallView(BaseModel):
 
 
 class UsageView(BaseModel):
-    """Tokens and model steps so far."""
+    """Tokens and model steps so far; `cost_usd` is null when nobody knows what the model costs."""
 
     input_tokens: int
     output_tokens: int
     steps: int
+    cost_usd: float | None
+
+
+class StepView(BaseModel):
+    """One model step, and what it cost."""
+
+    step: int
+    model: str
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    started_at: datetime
+    ended_at: datetime
+
+    @classmethod
+    def of(cls, step: Step, price: Price | None) -> "StepView":
+        return cls(
+            step=step.number,
+            model=step.model,
+            input_tokens=step.usage.input_tokens,
+            output_tokens=step.usage.output_tokens,
+            cost_usd=price.of(step.usage) / MICRO if price else None,
+            started_at=step.started_at,
+            ended_at=step.ended_at,
+        )
 
 
 class TaskSummary(BaseModel):
@@ -164,6 +207,7 @@ class TaskView(TaskSummary):
     result: str | None
     thoughts: list[str]
     tool_calls: list[ToolCallView]
+    steps: list[StepView]
     usage: UsageView
 
     @classmethod
@@ -174,8 +218,12 @@ class TaskView(TaskSummary):
             result=record.task.result,
             thoughts=[step.text for step in record.steps if step.calls and step.text],
             tool_calls=[ToolCallView.of(call) for call in record.calls],
+            steps=[StepView.of(step, record.task.agent.price) for step in record.steps],
             usage=UsageView(
-                input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, steps=len(record.steps)
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                steps=len(record.steps),
+                cost_usd=record.cost_usd,
             ),
         )
 
