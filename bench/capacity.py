@@ -33,13 +33,17 @@ ACTIVITIES = STEPS + CALLS + 1
 DEPTH = 2 * STEPS
 """Activities one after the other: a turn's tool calls run side by side, and the last turn has none but the end."""
 ACTIONS = 1 + 2 * ACTIVITIES
-QUERIES = STEPS + CALLS + LOOKS
-READS = 2 + LOOKS
-WRITES = 1 + 2 * STEPS + CALLS + 1
+QUERIES = STEPS + CALLS + 1 + LOOKS
+READS = 1 + LOOKS
+TASK_WRITES = 1 + STEPS + 2 * CALLS + 1
+"""The task, its steps, its calls as they are prepared and as they end, and its end: container `tasks`."""
+CONTROL_WRITES = 1 + 2 * STEPS + 1
+"""The limit of tasks at once, and what each step may use and has used: container `controls`."""
 QUERY_UNITS, READ_UNITS, WRITE_UNITS = 3, 1, 8
 """Request units: an assumption for documents of about a kilobyte with a lean index. A point read of 1 KB is 1, by
 definition: https://learn.microsoft.com/azure/cosmos-db/request-units"""
-UNITS = QUERIES * QUERY_UNITS + READS * READ_UNITS + WRITES * WRITE_UNITS
+TASK_UNITS = QUERIES * QUERY_UNITS + READS * READ_UNITS + TASK_WRITES * WRITE_UNITS
+UNITS = TASK_UNITS + CONTROL_WRITES * WRITE_UNITS
 DELTAS = int(STEPS * MODEL_SECONDS * 10)
 """Writes that let a text be followed while it comes: ten a second at most, none without PERDURE_STREAM_TEXT."""
 
@@ -98,7 +102,8 @@ class Load:
 
     @property
     def units(self) -> float:
-        return self.per_second * UNITS
+        """A second, in the container that has most of them."""
+        return self.per_second * TASK_UNITS
 
     @property
     def delta_units(self) -> float:
@@ -150,7 +155,7 @@ def needs() -> str:
             f"{CAPACITY_UNIT_ACTIONS:,})",
             lambda load: f"{load.actions:.3g}",
         ),
-        (f"request units a second (of {SERVERLESS_UNITS:,})", lambda load: units(load.units)),
+        (f"request units a second in `tasks` (of {SERVERLESS_UNITS:,})", lambda load: units(load.units)),
         ("- while texts are streamed, at most", lambda load: units(load.units + load.delta_units)),
         (f"tokens a minute (of {CHAT_CAPACITY},000, the default)", lambda load: f"{load.tokens_per_minute:,.0f}"),
     ]
@@ -191,8 +196,9 @@ def report() -> str:
         f"A task of {STEPS} model steps of {MODEL_SECONDS:g} s, {CALLS} tool calls of {TOOL_SECONDS:g} s, "
         f"{INPUT_TOKENS:,} tokens in and {OUTPUT_TOKENS:,} out, whose caller looks {LOOKS} times, is {ACTIVITIES} "
         f"activities, {ACTIONS} scheduler actions (1 + 2 × {ACTIVITIES}), {executions()} executions and about {UNITS} "
-        f"request units ({QUERIES} queries × {QUERY_UNITS}, {READS} reads × {READ_UNITS}, {WRITES} writes × "
-        f"{WRITE_UNITS}). It takes {Load(1).seconds:g} s, and on Azure Storage {DEPTH / STORAGE_SEQUENTIAL:.1f} s "
+        f"request units ({QUERIES} queries × {QUERY_UNITS}, {READS} reads × {READ_UNITS}, "
+        f"{TASK_WRITES + CONTROL_WRITES} writes × {WRITE_UNITS}). It takes {Load(1).seconds:g} s, and on Azure "
+        f"Storage {DEPTH / STORAGE_SEQUENTIAL:.1f} s "
         f"more: {DEPTH} activities one after the other at {STORAGE_SEQUENTIAL} a second."
     )
     return f"{task}\n\n{needs()}\n\n{costs()}"
