@@ -7,6 +7,7 @@ export PERDURE_MODEL := $(MODEL)
 endif
 HOST_ARGS ?=
 VENV := .venv
+VENV_INFRA := .venv-infra
 BIN := $(VENV)/bin
 
 # Python 3.13: on the path, from pyenv, or wherever uv knows one.
@@ -32,6 +33,13 @@ $(VENV)/installed: requirements.txt requirements-dev.txt
 		-r requirements.txt -r requirements-dev.txt
 	@touch $@
 
+$(VENV_INFRA)/installed: requirements-infra.txt $(VENV)/installed
+	@echo "Setting up $(VENV_INFRA) ..."
+	@rm -rf $(VENV_INFRA)
+	@$(PYTHON) -m venv $(VENV_INFRA)
+	@$(BIN)/python -m uv pip install --quiet --python $(VENV_INFRA) --require-hashes -r requirements-infra.txt
+	@touch $@
+
 # STATE=cosmos: in the account that COSMOS_ENDPOINT names, or in the endpoint that the tests use, which then stays up.
 ifeq ($(STATE),cosmos)
 SETTINGS := $(if $(COSMOS_ENDPOINT),export PERDURE_STATE=cosmos;,up="$$($(BIN)/python -m tests.cosmos.local up)" || exit 1; eval "$$up";)
@@ -49,12 +57,13 @@ key: setup ## Make another API key and print it
 test: setup ## Run every test that can run here
 	@$(BIN)/python -m pytest
 
-check: setup ## Lint, types, import contracts, lock files
+check: setup $(VENV_INFRA)/installed ## Lint, types, import contracts, lock files, infrastructure
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/basedpyright
 	@$(BIN)/lint-imports
 	@$(BIN)/python .ci/locks.py check
+	@$(BIN)/python .ci/infra.py
 
 fmt: setup ## Format the code
 	@$(BIN)/ruff check --fix-only --quiet .
@@ -63,8 +72,8 @@ fmt: setup ## Format the code
 bench: setup ## Measure speed and memory (bench/README.md explains the figures)
 	@$(BIN)/python -m bench
 
-lock: ## Resolve requirements.txt and requirements-dev.txt anew from pyproject.toml (UPGRADE=--upgrade)
+lock: ## Resolve the requirements*.txt anew from pyproject.toml (UPGRADE=--upgrade)
 	@$(BIN)/python .ci/locks.py write $(UPGRADE)
 
 clean: ## Remove the environment, the caches and the local state
-	@rm -rf $(VENV) .perdure .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(VENV_INFRA) dist .perdure .pytest_cache .ruff_cache .hypothesis .import_linter_cache

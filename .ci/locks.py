@@ -19,6 +19,7 @@ COMPILE = ["-q", "--universal", "--python-version", "3.13", "--generate-hashes",
 LOCKS = {
     "requirements.txt": ["pyproject.toml"],
     "requirements-dev.txt": ["--group", "dev", "-c", "requirements.txt"],
+    "requirements-infra.txt": ["--group", "infra"],
 }
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+from bench.package import package
 from bench.search import search
 from bench.startup import startup
 from bench.status import status
@@ -19,6 +20,7 @@ type Workload = Callable[[], Iterator[Row]]
 
 WORKLOADS: dict[str, Workload] = {
     "startup": lambda: startup(5),
+    "package": lambda: package(5),
     "task": lambda: one_task(50),
     "throughput": lambda: many_tasks(5),
     "turns": lambda: wide_turns({100: 10, 1000: 3, 3000: 3}),
@@ -27,6 +29,7 @@ WORKLOADS: dict[str, Workload] = {
 }
 QUICK: dict[str, Workload] = {
     "startup": lambda: startup(1),
+    "package": lambda: package(1),
     "task": lambda: one_task(5),
     "throughput": lambda: many_tasks(1),
     "turns": lambda: wide_turns({100: 2, 1000: 1, 3000: 1}),

@@ -30,10 +30,17 @@ class DevHost:
         app_dir: Folder of ``host.json``.
         env: Added to this process's environment.
         args: More arguments of the command line.
+        python: The interpreter, and its own options.
     """
 
-    def __init__(self, app_dir: Path | str, env: Mapping[str, str] | None = None, args: Sequence[str] = ()) -> None:
-        self._command = [sys.executable, "-m", "devhost", str(app_dir), "--port", "0", *args]
+    def __init__(
+        self,
+        app_dir: Path | str,
+        env: Mapping[str, str] | None = None,
+        args: Sequence[str] = (),
+        python: Sequence[str] = (sys.executable,),
+    ) -> None:
+        self._command = [*python, "-m", "devhost", str(app_dir), "--port", "0", *args]
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
         self._lines: list[str] = []
         self._changed = threading.Condition()

@@ -1,6 +1,7 @@
 """One model step: read the conversation, ask the model, record its reply and the calls it asks for."""
 
 import json
+import logging
 import zlib
 from datetime import UTC, datetime
 
@@ -19,6 +20,11 @@ from perdure.loop.paid_reply import call_of, paid_reply
 from perdure.loop.tool_call import prepare
 from perdure.models.port import ModelLimited, ModelRejected, ModelRequest, ModelUnavailable
 from perdure.redaction import content_log
+
+logger = logging.getLogger(__name__)
+
+UNAVAILABLE = "The model %s is unavailable to task %s"
+"""Logged when a model is down or limits us. infra/alerts.json counts these lines."""
 
 DETAIL = 300
 """Most characters of a provider's message that enter durable history."""
@@ -85,8 +91,10 @@ async def _ask(app: Services, ref: StepRef, record: TaskRecord, request: ModelRe
     except BudgetBusy:
         return StepOutcome("limited", retry_after=BUSY_SECONDS + _spread(ref))
     except ModelLimited as error:
+        logger.warning(UNAVAILABLE, request.model, ref.task)
         return StepOutcome("limited", retry_after=error.retry_after + _spread(ref))
     except ModelUnavailable as error:
+        logger.warning(UNAVAILABLE, request.model, ref.task)
         return StepOutcome("unavailable", retry_after=error.retry_after, detail=str(error)[:DETAIL])
     except ModelRejected as error:
         return StepOutcome("rejected", detail=str(error)[:DETAIL])

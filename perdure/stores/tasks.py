@@ -9,6 +9,7 @@ Ids are deterministic, so an activity that runs again finds what its first attem
     call-00003-00012    call 12 of that step: the effect ledger's entry, made from the step
 """
 
+import logging
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -28,8 +29,10 @@ from perdure.documents.port import (
 )
 from perdure.domain.messages import Message
 from perdure.domain.references import CallRef, StepRef
-from perdure.domain.task import LedgerEntry, Reason, Step, Task, TaskRecord
+from perdure.domain.task import LedgerEntry, Reason, Step, Task, TaskRecord, TaskStatus
 from perdure.stores import task_documents as documents
+
+logger = logging.getLogger(__name__)
 
 PAGE = 1000
 """Documents asked for at once when a whole task is read."""
@@ -192,6 +195,9 @@ class TaskStore:
                 await self._store.replace(TASKS, (tenant, task_id), documents.from_task(ended) | self._ttl, stored.etag)
             except DocumentChanged:
                 continue
+            # infra/alerts.json counts these lines.
+            level = logging.WARNING if ended.status is TaskStatus.FAILED else logging.INFO
+            logger.log(level, "Task %s ended %s: %s", ended.id, ended.status, reason)
             return ended
 
 

@@ -38,6 +38,7 @@ RUN_BY_CI = {"make test"}
 NEEDS_OTHER_SOFTWARE = {
     "python3.13 -m venv .venv && . .venv/bin/activate && pip install -r requirements.txt": "as make setup does it",
     "azurite --silent --location .azurite &": "Azurite stands in for a storage account under Core Tools only",
+    "azd up": "it deploys to a subscription; tests/unit/infra works out what",
     "func start": "Core Tools is not in a package registry; the devhost reads the same two files",
 }
 

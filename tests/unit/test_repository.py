@@ -48,7 +48,9 @@ def tracked_root() -> set[str]:
 def test_every_root_entry_is_deployed_or_ignored_and_never_both() -> None:
     patterns = ignored()
     unclassified = {
-        name for name in tracked_root() if (name in DEPLOYED) == any(fnmatch(name, pattern) for pattern in patterns)
+        name
+        for name in tracked_root()
+        if (name in DEPLOYED) == any(fnmatch(name, pattern.removeprefix("/")) for pattern in patterns)
     }
     assert unclassified == set()
     assert tracked_root() >= DEPLOYED
@@ -198,7 +200,7 @@ def test_host_json_names_the_task_hub_the_bundle_and_opentelemetry() -> None:
     }
 
 
-@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt", "requirements-infra.txt"])
 def test_every_locked_version_has_hashes_and_no_address(lock: str) -> None:
     text = (ROOT / lock).read_text("utf-8")
     pins = re.findall(r"^([a-z0-9][^\s=]*==\S+)(.*)$", text, re.MULTILINE)
