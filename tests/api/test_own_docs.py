@@ -34,9 +34,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
             "The HTTP API > Who calls",
         ),
         (
-            "Search my documents for Core Tools and Azurite",
-            "README.md",
-            "Perdure > Under Core Tools",
+            "Search my documents for Azurite ports and func start",
+            "docs/core-tools.md",
+            "The same app under Core Tools",
         ),
     ],
 )
