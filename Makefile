@@ -76,4 +76,4 @@ lock: ## Resolve the requirements*.txt anew from pyproject.toml (UPGRADE=--upgra
 	@$(BIN)/python .ci/locks.py write $(UPGRADE)
 
 clean: ## Remove the environment, the caches and the local state
-	@rm -rf $(VENV) $(VENV_INFRA) dist .perdure .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(VENV_INFRA) dist .perdure .devhost .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -19,6 +19,7 @@ from devhost.server import listen
 from devhost.worker import Worker
 
 DEFAULT_PORT = 7071
+DEFAULT_STATE = ".devhost"
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _THREAD_GRACE_SECONDS = 0.5
 
@@ -60,7 +61,9 @@ async def _run(options: argparse.Namespace) -> None:
     keys = Keys(enforced=options.enable_auth)
     _describe_environment(address, port)
     names = (*LOOPBACK_NAMES, _in_url(options.host), _in_url(address))
-    await Host(app_dir, config, cors, worker, keys, listener, origin, names, options.on_ready).run()
+    await Host(
+        app_dir, config, cors, worker, keys, listener, origin, names, _state_dir(app_dir, options), options.on_ready
+    ).run()
     _leave_hanging_threads()
 
 
@@ -69,6 +72,12 @@ def _app_dir(argument: str) -> Path:
     if not app_dir.is_dir():
         raise HostError(f"no such folder: {app_dir}")
     return app_dir
+
+
+def _state_dir(app_dir: Path, options: argparse.Namespace) -> Path | None:
+    if options.ephemeral:
+        return None
+    return Path(options.state).resolve() if options.state is not None else app_dir / DEFAULT_STATE
 
 
 def _in_url(host: str) -> str:
@@ -118,5 +127,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="COMMAND",
         help="shell command to run once the host is ready; {url} is its address",
     )
+    kept = parser.add_mutually_exclusive_group()
+    kept.add_argument(
+        "--state", metavar="DIR", help=f"folder that keeps orchestrations (default: {DEFAULT_STATE} in APP_DIR)"
+    )
+    kept.add_argument("--ephemeral", action="store_true", help="forget all orchestrations when the host ends")
     parser.add_argument("--enable-auth", action="store_true", help="ask for function keys, as Azure does")
     return parser

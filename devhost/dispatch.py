@@ -1,61 +1,53 @@
-"""Pumps work items from the task hub into invocations, and their results back.
+"""Turns work items of the task hub into invocations, and what they come to into completions.
 
-1. ``run`` keeps the hub's ``GetWorkItems`` stream open; each work item gets a task of its own at once, so that a full
-   activity quota never holds up an orchestrator.
-2. The task waits for its place in the quota of host.json, invokes the function and completes the work item. A
-   function that cannot be run at all completes it too, with failure details: an instance never hangs for that.
-3. ``stop`` closes the stream and gives what is in flight a grace period.
+1. ``start`` tells the hub that work may come, as much at a time as host.json allows; each item gets a task of its own.
+2. The task invokes the function and completes the work item. A function that cannot be run at all completes it too,
+   with failure details: an instance never hangs for that.
+3. ``stop`` takes no more work and gives what is in flight a grace period.
 """
 
 import asyncio
 import base64
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Coroutine, Iterable
 
 import durabletask.internal.orchestrator_service_pb2 as pb
-import grpc
 from durabletask.entities import EntityInstanceId
 from durabletask.internal import helpers
 
 from devhost.config import DurableTaskConfig
 from devhost.failures import failed_orchestration, failure_details, not_found
-from devhost.hub_client import HubStub
 from devhost.protos import TypedData
+from devhost.taskhub.service import TaskHub
+from devhost.taskhub.work import Kind
 from devhost.triggers import client_inputs
 from devhost.worker import Function, Outcome, TraceContext, Worker, new_invocation_id
 
 logger = logging.getLogger("host.durable")
-
-_TRANSIENT = (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
-_COMPLETION_ATTEMPTS = 8
-_FIRST_RETRY_SECONDS = 0.02
 
 
 class Dispatcher:
     """Runs the app's orchestrators, activities and entities for the task hub."""
 
     def __init__(
-        self, worker: Worker, functions: Iterable[Function], stub: HubStub, config: DurableTaskConfig, client: str
+        self, worker: Worker, functions: Iterable[Function], hub: TaskHub, config: DurableTaskConfig, client: str
     ) -> None:
-        """Makes a dispatcher that does nothing before ``run``.
+        """Makes a dispatcher that does nothing before ``start``.
 
         Args:
             worker: Runs the functions.
             functions: All functions of the app.
-            stub: The task hub.
+            hub: The task hub.
             config: Quotas.
             client: What a ``durableClient`` binding hands to an activity that asks for one.
         """
         self._worker = worker
-        self._stub = stub
+        self._hub = hub
         self._client = client
         self._config = config
         self._orchestrators = _by_name(functions, "orchestrationTrigger", "orchestration")
         self._activities = _by_name(functions, "activityTrigger", "activity")
         self._entities = _by_name(functions, "entityTrigger", "entityName", "entity_name")
-        self._orchestrator_quota = asyncio.Semaphore(config.max_concurrent_orchestrators)
-        self._activity_quota = asyncio.Semaphore(config.max_concurrent_activities)
-        self._entity_quota = asyncio.Semaphore(config.max_concurrent_entities)
         self._in_flight: set[asyncio.Task[None]] = set()
         self._stopping = False
 
@@ -68,21 +60,14 @@ class Dispatcher:
         """Whether the app has an orchestrator of that name, in whatever case."""
         return name.lower() in self._orchestrators
 
-    async def run(self) -> None:
-        """Pumps until ``stop``."""
-        request = pb.GetWorkItemsRequest(
-            maxConcurrentOrchestrationWorkItems=self._config.max_concurrent_orchestrators,
-            maxConcurrentActivityWorkItems=self._config.max_concurrent_activities,
-            maxConcurrentEntityWorkItems=self._config.max_concurrent_entities,
-        )
-        while not self._stopping:
-            try:
-                async for item in self._stub.GetWorkItems(request):
-                    self._accept(item)
-            except grpc.aio.AioRpcError as error:
-                if not self._stopping:
-                    logger.warning("Lost the task hub (%s); connecting again", error.code().name)
-                    await asyncio.sleep(_FIRST_RETRY_SECONDS)
+    def start(self) -> None:
+        """Lets work come."""
+        limits = {
+            Kind.ORCHESTRATION: self._config.max_concurrent_orchestrators,
+            Kind.ACTIVITY: self._config.max_concurrent_activities,
+            Kind.ENTITY: self._config.max_concurrent_entities,
+        }
+        self._hub.work.attach(self, limits)
 
     async def stop(self, grace: float) -> None:
         """Takes no more work, then waits ``grace`` seconds for what is in flight."""
@@ -92,22 +77,19 @@ class Dispatcher:
         for task in self._in_flight:
             task.cancel()
 
-    def _accept(self, item: pb.WorkItem) -> None:
+    def accept(self, item: pb.WorkItem) -> None:
+        """Begins with a work item."""
         if self._stopping:
             return
         work: Coroutine[None, None, None]
-        quota: asyncio.Semaphore
         match item.WhichOneof("request"):
             case "orchestratorRequest":
-                work, quota = self._orchestrate(item), self._orchestrator_quota
+                work = self._orchestrate(item)
             case "activityRequest":
-                work, quota = self._act(item), self._activity_quota
-            case "entityRequest" | "entityRequestV2":
-                work, quota = self._operate(item), self._entity_quota
-            case other:
-                logger.debug("Ignored a work item of kind %s", other)
-                return
-        task = asyncio.create_task(_within(quota, work))
+                work = self._act(item)
+            case _:
+                work = self._operate(item)
+        task = asyncio.create_task(work)
         self._in_flight.add(task)
         task.add_done_callback(self._finished)
 
@@ -141,7 +123,7 @@ class Dispatcher:
                 response = pb.OrchestratorResponse.FromString(_unpacked(outcome))
         _report_failed_orchestration(started.name, response)
         response.completionToken = item.completionToken
-        await _complete(self._stub.CompleteOrchestratorTask, response)
+        await self._hub.CompleteOrchestratorTask(response)
 
     async def _act(self, item: pb.WorkItem) -> None:
         request = item.activityRequest
@@ -163,14 +145,10 @@ class Dispatcher:
             else:
                 result = outcome.return_value
                 response.result.value = str(result.value) if result is not None else "null"
-        await _complete(self._stub.CompleteActivityTask, response)
+        await self._hub.CompleteActivityTask(response)
 
     async def _operate(self, item: pb.WorkItem) -> None:
-        infos: list[pb.OperationInfo] = []
-        if item.HasField("entityRequestV2"):
-            request, infos = helpers.convert_to_entity_batch_request(item.entityRequestV2)
-        else:
-            request = item.entityRequest
+        request, _ = helpers.convert_to_entity_batch_request(item.entityRequestV2)
         name = EntityInstanceId.parse(request.instanceId).entity
         function = self._entities.get(name.lower())
         details: pb.TaskFailureDetails | None = None
@@ -190,10 +168,8 @@ class Dispatcher:
             )
         for failed_result in (r for r in result.results if r.HasField("failure")):
             logger.error("Entity %s: %s", request.instanceId, _told(failed_result.failure.failureDetails))
-        del result.operationInfos[:]
-        result.operationInfos.extend(infos)
         result.completionToken = item.completionToken
-        await _complete(self._stub.CompleteEntityTask, result)
+        await self._hub.CompleteEntityTask(result)
 
 
 def _by_name(functions: Iterable[Function], trigger_type: str, *name_settings: str) -> dict[str, Function]:
@@ -233,21 +209,3 @@ def _packed(request: pb.OrchestratorRequest | pb.EntityBatchRequest) -> TypedDat
 def _unpacked(outcome: Outcome) -> bytes:
     assert outcome.return_value is not None, "the SDK always returns a response"
     return base64.b64decode(str(outcome.return_value.value))
-
-
-async def _within(quota: asyncio.Semaphore, work: Coroutine[None, None, None]) -> None:
-    # The completion counts too: thousands at once are more than a hub can take.
-    async with quota:
-        await work
-
-
-async def _complete[T](call: Callable[[T], Awaitable[pb.CompleteTaskResponse]], message: T) -> None:
-    """Completes a work item, again if the hub was too busy to answer; it ignores a completion that it has had."""
-    for attempt in range(_COMPLETION_ATTEMPTS):
-        try:
-            await call(message)
-            return
-        except grpc.aio.AioRpcError as error:
-            if error.code() not in _TRANSIENT or attempt == _COMPLETION_ATTEMPTS - 1:
-                raise
-            await asyncio.sleep(_FIRST_RETRY_SECONDS * 2**attempt)

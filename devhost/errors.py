@@ -3,7 +3,8 @@
 HostError                 a message for the user, no traceback of ours
 ├── ConfigError           host.json or local.settings.json is missing or wrong
 ├── IndexingError         the app could not be imported or indexed; carries the app's own traceback
-└── PortInUseError        somebody else listens on the port
+├── PortInUseError        somebody else listens on the port
+└── StateError            the file of the task hub cannot be used
 """
 
 
@@ -29,3 +30,7 @@ class IndexingError(HostError):
 
 class PortInUseError(HostError):
     """Another program listens on the port."""
+
+
+class StateError(HostError):
+    """The file of the task hub is damaged, read-only, in use by another host, or on a full disk."""

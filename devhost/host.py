@@ -1,15 +1,17 @@
 """Puts the parts together and runs them.
 
 1. Load the app through the worker library.
-2. Start the task hub and connect to it.
-3. Serve HTTP triggers and the management API, pump work items, run timers.
+2. Open the task hub.
+3. Serve HTTP triggers and the management API, run work items, run timers.
 4. On Ctrl-C: no new work, a short grace for what runs, then everything is closed.
 """
 
 import asyncio
 import logging
+import os
 import socket
 import subprocess
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,24 +26,22 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from devhost.config import CorsConfig, HostConfig
-from devhost.console import function_list, say
+from devhost.console import complain, function_list, say
 from devhost.dispatch import Dispatcher
 from devhost.errors import ConfigError
 from devhost.http_triggers import HttpFunction, HttpTriggers
-from devhost.hub import start_hub
-from devhost.hub_client import connect
+from devhost.hub import task_hub
 from devhost.keys import Keys
 from devhost.management import management_routes
 from devhost.management_urls import BASE_PATH, ManagementUrls
 from devhost.routes import RouteError
 from devhost.schedule import ScheduleError
 from devhost.server import GRACE_SECONDS, WebServer
+from devhost.taskhub.service import TaskHub
 from devhost.timers import Timer
 from devhost.worker import Function, Worker
 
 logger = logging.getLogger("host.main")
-
-_HUB_CONNECT_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Host:
         listener: The socket to serve on, already listening.
         origin: ``http://host:port`` of that socket.
         names: What a request may call this host: a page whose own name was made to point here is refused.
+        state: Folder that keeps the task hub; None: it is gone when the host ends.
         on_ready: Shell command to run once the host is ready, with ``{url}`` for the origin; "" for none.
     """
 
@@ -63,6 +64,7 @@ class Host:
     listener: socket.socket
     origin: str
     names: tuple[str, ...]
+    state: Path | None
     on_ready: str
 
     async def run(self) -> None:
@@ -71,53 +73,64 @@ class Host:
         Raises:
             IndexingError: The app cannot be loaded.
             ConfigError: A route or schedule of the app cannot be read.
+            StateError: The file of the task hub cannot be used.
         """
         functions = await self.worker.load(self.app_dir)
-        hub, address = start_hub(reuse_unfinished_ids=self.config.durable_task.reuse_unfinished_ids)
-        channel, stub = connect(address)
         try:
-            await asyncio.wait_for(channel.channel_ready(), _HUB_CONNECT_SECONDS)
-            urls = ManagementUrls(self.origin, self.config.durable_task.hub_name, self.keys.management)
-            client = urls.client_binding(address)
-            http = _http_functions(functions, self.config.route_prefix)
-            timers = _timers(functions, self.worker, client)
-            dispatcher = Dispatcher(self.worker, functions, stub, self.config.durable_task, client)
-            triggers = HttpTriggers(self.worker, http, self.keys, client)
-            management = management_routes(stub, dispatcher, self.keys, urls)
-            app = Starlette(
-                routes=[
-                    Mount(BASE_PATH, routes=management),
-                    *_host_routes(self.keys, timers),
-                ],
-                middleware=[
-                    Middleware(TrustedHostMiddleware, allowed_hosts=self.names, www_redirect=False),
-                    *_cors(self.cors),
-                ],
-                exception_handlers={Exception: _unexpected},
-            )
-            # Not a mount: no path pattern of Starlette's matches a line break, and an app is to see every path.
-            app.router.default = triggers
-
-            def ready() -> None:
-                say(function_list(http, functions, self.origin, self.keys))
-                say(f"Host ready on {self.origin}")
-                if self.on_ready:
-                    _run_aside(self.on_ready.replace("{url}", self.origin))
-
-            server = WebServer(app, on_ready=ready, on_stop=triggers.end_streams)
-            background = [asyncio.create_task(dispatcher.run())]
-            background += [asyncio.create_task(timer.run()) for timer in timers.values()]
-            await server.serve(sockets=[self.listener])
-            say("Stopping")
-            await dispatcher.stop(GRACE_SECONDS)
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            async with task_hub(
+                self.state,
+                self.config.durable_task.hub_name,
+                reuse_unfinished_ids=self.config.durable_task.reuse_unfinished_ids,
+                on_failure=self._give_up,
+            ) as (hub, address):
+                await self._serve(functions, hub, address)
         finally:
-            await channel.close()
-            hub.stop()
             if (pool := runtime.get_threadpool_executor()) is not None:
                 pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _serve(self, functions: list[Function], hub: TaskHub, address: str) -> None:
+        urls = ManagementUrls(self.origin, self.config.durable_task.hub_name, self.keys.management)
+        client = urls.client_binding(address)
+        http = _http_functions(functions, self.config.route_prefix)
+        timers = _timers(functions, self.worker, client)
+        dispatcher = Dispatcher(self.worker, functions, hub, self.config.durable_task, client)
+        triggers = HttpTriggers(self.worker, http, self.keys, client)
+        management = management_routes(hub, dispatcher, self.keys, urls)
+        app = Starlette(
+            routes=[
+                Mount(BASE_PATH, routes=management),
+                *_host_routes(self.keys, timers),
+            ],
+            middleware=[
+                Middleware(TrustedHostMiddleware, allowed_hosts=self.names, www_redirect=False),
+                *_cors(self.cors),
+            ],
+            exception_handlers={Exception: _unexpected},
+        )
+        # Not a mount: no path pattern of Starlette's matches a line break, and an app is to see every path.
+        app.router.default = triggers
+
+        def ready() -> None:
+            say(function_list(http, functions, self.origin, self.keys))
+            say(f"Host ready on {self.origin}")
+            if self.on_ready:
+                _run_aside(self.on_ready.replace("{url}", self.origin))
+
+        server = WebServer(app, on_ready=ready, on_stop=triggers.end_streams)
+        dispatcher.start()
+        background = [asyncio.create_task(timer.run()) for timer in timers.values()]
+        await server.serve(sockets=[self.listener])
+        say("Stopping")
+        await dispatcher.stop(GRACE_SECONDS)
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+
+    def _give_up(self, error: Exception) -> None:
+        """Ends the process at once, as a crash would: what is in memory is ahead of a file that takes no more."""
+        complain(f"devhost: {error}")
+        sys.stdout.flush()
+        os._exit(1)
 
 
 def _run_aside(command: str) -> None:

@@ -12,20 +12,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from devhost.dispatch import Dispatcher
-from devhost.hub_client import HubStub
 from devhost.keys import Keys
 from devhost.management_entities import EntityHandlers
 from devhost.management_instances import InstanceHandlers
 from devhost.management_operations import OperationHandlers
 from devhost.management_urls import ManagementUrls
+from devhost.taskhub.service import TaskHub
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def management_routes(stub: HubStub, dispatcher: Dispatcher, keys: Keys, urls: ManagementUrls) -> list[Route]:
+def management_routes(hub: TaskHub, dispatcher: Dispatcher, keys: Keys, urls: ManagementUrls) -> list[Route]:
     """All routes of the management API, below its base path."""
-    instances, entities = InstanceHandlers(stub), EntityHandlers(stub)
-    operations = OperationHandlers(stub, dispatcher, urls)
+    instances, entities = InstanceHandlers(hub), EntityHandlers(hub)
+    operations = OperationHandlers(hub, dispatcher, urls)
     instance, entity = "/instances/{instance_id}", "/entities/{name}/{key}"
     table: list[tuple[str, str, Handler]] = [
         ("POST", "/orchestrators/{name}", operations.start),

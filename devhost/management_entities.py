@@ -7,9 +7,9 @@ import durabletask.internal.orchestrator_service_pb2 as pb
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from devhost.hub_client import HubStub
 from devhost.management_json import entity_document, payload, problem
 from devhost.query import flag, moment, whole
+from devhost.taskhub.service import TaskHub
 
 _EMPTY_KEY = "$"
 """Stands for the empty entity key, which no path could hold."""
@@ -18,12 +18,12 @@ _EMPTY_KEY = "$"
 class EntityHandlers:
     """Reads, lists and signals entities."""
 
-    def __init__(self, stub: HubStub) -> None:
-        self._stub = stub
+    def __init__(self, hub: TaskHub) -> None:
+        self._hub = hub
 
     async def read(self, request: Request) -> Response:
         """``GET entities/{name}/{key}``: the state of an entity."""
-        found = await self._stub.GetEntity(pb.GetEntityRequest(instanceId=_entity_id(request), includeState=True))
+        found = await self._hub.GetEntity(pb.GetEntityRequest(instanceId=_entity_id(request), includeState=True))
         # A deleted entity may linger in the hub, but without a state.
         if not found.exists or not found.entity.HasField("serializedState"):
             return Response(status_code=404)
@@ -40,7 +40,7 @@ class EntityHandlers:
                 signal.input.value = json.dumps(json.loads(body) if content_type == "application/json" else body)
             except json.JSONDecodeError as error:
                 return problem(400, f"Could not parse JSON content: {error}")
-        await self._stub.SignalEntity(signal)
+        await self._hub.SignalEntity(signal)
         return Response(status_code=202)
 
     async def list_entities(self, request: Request) -> Response:
@@ -57,7 +57,7 @@ class EntityHandlers:
             query.pageSize.value = top
         if token := request.headers.get("x-ms-continuation-token"):
             query.continuationToken.value = token
-        page = await self._stub.QueryEntities(pb.QueryEntitiesRequest(query=query))
+        page = await self._hub.QueryEntities(pb.QueryEntitiesRequest(query=query))
         documents = [
             entity_document(e, fetch_state=fetch_state) for e in page.entities if e.HasField("serializedState")
         ]

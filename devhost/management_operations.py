@@ -1,8 +1,8 @@
 """The part of the management API that starts instances and acts on them."""
 
 import asyncio
+import contextlib
 import json
-import time
 import uuid
 
 import durabletask.internal.orchestrator_service_pb2 as pb
@@ -12,23 +12,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from devhost.dispatch import Dispatcher
-from devhost.hub_client import HubStub
 from devhost.management_instances import instance_state, status_response
 from devhost.management_json import FINISHED, RUNTIME_STATUS, payload, problem
 from devhost.management_urls import ManagementUrls
 from devhost.query import flag, seconds
+from devhost.taskhub.client import Refused
+from devhost.taskhub.service import TaskHub
 
 _CREATED_POLL_SECONDS = 10
 """``Retry-After`` of the answer to a start or restart, as in Azure."""
-
-_WAIT_STEP_SECONDS = 0.05
 
 
 class OperationHandlers:
     """Start, events, terminate, suspend, resume, restart and rewind."""
 
-    def __init__(self, stub: HubStub, dispatcher: Dispatcher, urls: ManagementUrls) -> None:
-        self._stub = stub
+    def __init__(self, hub: TaskHub, dispatcher: Dispatcher, urls: ManagementUrls) -> None:
+        self._hub = hub
         self._dispatcher = dispatcher
         self._urls = urls
 
@@ -54,11 +53,9 @@ class OperationHandlers:
             started.parentTraceContext.spanID = "".join(trace_parent.split("-")[2:3])
             started.parentTraceContext.traceState.value = request.headers.get("tracestate", "")
         try:
-            created = await self._stub.StartInstance(started)
-        except grpc.aio.AioRpcError as error:
-            if error.code() == grpc.StatusCode.ALREADY_EXISTS:
-                return problem(409, error.details() or "The instance exists")
-            raise
+            created = await self._hub.StartInstance(started)
+        except Refused as error:
+            return _refused(error, {grpc.StatusCode.ALREADY_EXISTS: 409, grpc.StatusCode.INVALID_ARGUMENT: 400})
         return await self._created(request, created.instanceId)
 
     async def raise_event(self, request: Request) -> Response:
@@ -73,7 +70,7 @@ class OperationHandlers:
             return problem(400, "Invalid JSON content")
         event = pb.RaiseEventRequest(instanceId=instance_id, name=request.path_params["event"])
         event.input.value = body or "null"
-        await self._stub.RaiseEvent(event)
+        await self._hub.RaiseEvent(event)
         return Response(status_code=202)
 
     async def terminate(self, request: Request) -> Response:
@@ -83,7 +80,7 @@ class OperationHandlers:
             return refusal
         # The reason becomes the output of the instance, and outputs are JSON.
         reason = StringValue(value=json.dumps(request.query_params.get("reason", "")))
-        await self._stub.TerminateInstance(pb.TerminateRequest(instanceId=instance_id, output=reason))
+        await self._hub.TerminateInstance(pb.TerminateRequest(instanceId=instance_id, output=reason))
         return Response(status_code=202)
 
     async def suspend(self, request: Request) -> Response:
@@ -91,7 +88,7 @@ class OperationHandlers:
         instance_id = request.path_params["instance_id"]
         if (refusal := await self._refuse_finished(instance_id)) is not None:
             return refusal
-        await self._stub.SuspendInstance(pb.SuspendRequest(instanceId=instance_id, reason=_reason(request)))
+        await self._hub.SuspendInstance(pb.SuspendRequest(instanceId=instance_id, reason=_reason(request)))
         return Response(status_code=202)
 
     async def resume(self, request: Request) -> Response:
@@ -99,27 +96,27 @@ class OperationHandlers:
         instance_id = request.path_params["instance_id"]
         if (refusal := await self._refuse_finished(instance_id)) is not None:
             return refusal
-        await self._stub.ResumeInstance(pb.ResumeRequest(instanceId=instance_id, reason=_reason(request)))
+        await self._hub.ResumeInstance(pb.ResumeRequest(instanceId=instance_id, reason=_reason(request)))
         return Response(status_code=202)
 
     async def restart(self, request: Request) -> Response:
         """``POST instances/{id}/restart``: the same function and input again, under a new id or its own."""
         instance_id = request.path_params["instance_id"]
-        if await instance_state(self._stub, instance_id) is None:
+        if await instance_state(self._hub, instance_id) is None:
             return problem(400, "InstanceId does not match a valid orchestration instance.")
         again = pb.RestartInstanceRequest(
             instanceId=instance_id, restartWithNewInstanceId=flag(request, "restartWithNewInstanceId", default=True)
         )
         try:
-            restarted = await self._stub.RestartInstance(again)
-        except grpc.aio.AioRpcError as error:
+            restarted = await self._hub.RestartInstance(again)
+        except Refused as error:
             return _refused(error, {grpc.StatusCode.FAILED_PRECONDITION: 409})
         return await self._created(request, restarted.instanceId)
 
     async def rewind(self, request: Request) -> Response:
         """``POST instances/{id}/rewind``: runs what failed again."""
         instance_id = request.path_params["instance_id"]
-        state = await instance_state(self._stub, instance_id)
+        state = await instance_state(self._hub, instance_id)
         if state is None:
             return problem(404, f'No orchestration with instance ID "{instance_id}" found.')
         if state.orchestrationStatus != pb.ORCHESTRATION_STATUS_FAILED:
@@ -130,9 +127,9 @@ class OperationHandlers:
                 'but only orchestrations in the "Failed" state can be rewound.',
             )
         try:
-            await self._stub.RewindInstance(pb.RewindInstanceRequest(instanceId=instance_id, reason=_reason(request)))
-        except grpc.aio.AioRpcError as error:
-            return _refused(error, {grpc.StatusCode.UNIMPLEMENTED: 501, grpc.StatusCode.FAILED_PRECONDITION: 412})
+            await self._hub.RewindInstance(pb.RewindInstanceRequest(instanceId=instance_id, reason=_reason(request)))
+        except Refused as error:
+            return _refused(error, {grpc.StatusCode.FAILED_PRECONDITION: 412})
         return Response(status_code=202)
 
     async def _created(self, request: Request, instance_id: str) -> Response:
@@ -142,22 +139,19 @@ class OperationHandlers:
             if state is not None and state.orchestrationStatus == pb.ORCHESTRATION_STATUS_COMPLETED:
                 return JSONResponse(payload(state, "output"))
             if state is not None and state.orchestrationStatus in FINISHED:
-                return await status_response(self._stub, request, state)
+                return await status_response(self._hub, request, state)
         links = self._urls.of_instance(instance_id, origin=f"{request.url.scheme}://{request.url.netloc}")
         headers = {"Location": links["statusQueryGetUri"], "Retry-After": str(_CREATED_POLL_SECONDS)}
         return JSONResponse(links, 202, headers)
 
     async def _wait(self, instance_id: str, longest: float) -> pb.OrchestrationState | None:
-        # Asked again and again: a waiting call would hold one of the hub's threads.
-        deadline = time.monotonic() + longest
-        while True:
-            state = await instance_state(self._stub, instance_id)
-            if state is None or state.orchestrationStatus in FINISHED or time.monotonic() >= deadline:
-                return state
-            await asyncio.sleep(_WAIT_STEP_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(longest):
+                await self._hub.WaitForInstanceCompletion(pb.GetInstanceRequest(instanceId=instance_id))
+        return await instance_state(self._hub, instance_id)
 
     async def _refuse_finished(self, instance_id: str) -> Response | None:
-        state = await instance_state(self._stub, instance_id)
+        state = await instance_state(self._hub, instance_id)
         if state is None:
             return Response(status_code=404)
         return Response(status_code=410) if state.orchestrationStatus in FINISHED else None
@@ -175,7 +169,7 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _refused(error: grpc.aio.AioRpcError, statuses: dict[grpc.StatusCode, int]) -> Response:
-    if error.code() not in statuses:
+def _refused(error: Refused, statuses: dict[grpc.StatusCode, int]) -> Response:
+    if error.code not in statuses:
         raise error
-    return problem(statuses[error.code()], error.details() or "The task hub refused")
+    return problem(statuses[error.code], str(error))

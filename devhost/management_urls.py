@@ -3,7 +3,7 @@
 import json
 from urllib.parse import quote
 
-from devhost.hub_client import MAX_MESSAGE_BYTES
+from devhost.taskhub.server import MAX_MESSAGE_BYTES
 
 BASE_PATH = "/runtime/webhooks/durabletask"
 

@@ -40,7 +40,8 @@ class DevHost:
         args: Sequence[str] = (),
         python: Sequence[str] = (sys.executable,),
     ) -> None:
-        self._command = [*python, "-m", "devhost", str(app_dir), "--port", "0", *args]
+        kept = () if {"--state", "--ephemeral"} & {*args} else ("--ephemeral",)
+        self._command = [*python, "-m", "devhost", str(app_dir), "--port", "0", *kept, *args]
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
         self._lines: list[str] = []
         self._changed = threading.Condition()

@@ -10,6 +10,7 @@ where in that history it began and what the orchestrator decided: every field of
 
 import base64
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -87,9 +88,13 @@ class Played:
 
 
 def play(orchestrator: Orchestrator, name: str, input: Json, activities: Activities, outside: Outside) -> Played:
-    """Run an orchestration from start to end on an in-memory task hub, one work item at a time."""
+    """Run an orchestration from start to end on a task hub, one work item at a time."""
     played = Played()
-    with hasty_hub(outside.timers) as address, grpc.insecure_channel(address) as channel:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        hasty_hub(Path(folder), outside.timers) as address,
+        grpc.insecure_channel(address) as channel,
+    ):
         hub: Any = stubs.TaskHubSidecarServiceStub(channel)
         started = StringValue(value=json.dumps(input))
         hub.StartInstance(pb.CreateInstanceRequest(instanceId=INSTANCE, name=name, input=started))

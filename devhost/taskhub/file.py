@@ -1,0 +1,150 @@
+"""The hub's file: its schema, and opening it so that nothing can be damaged."""
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+from devhost.errors import StateError
+
+APPLICATION_ID = 0x70647268
+VERSION = 1
+
+SCHEMA = """
+CREATE TABLE instances (
+    id TEXT PRIMARY KEY, execution INTEGER NOT NULL, name TEXT NOT NULL, version TEXT, status INTEGER NOT NULL,
+    created INTEGER NOT NULL, updated INTEGER NOT NULL, completed INTEGER, start_at INTEGER,
+    input TEXT, output TEXT, custom_status TEXT, failure BLOB, trace BLOB, tags TEXT NOT NULL,
+    parent_id TEXT, parent_execution INTEGER, parent_task INTEGER, parent_name TEXT
+) WITHOUT ROWID;
+CREATE INDEX instances_by_creation ON instances (created, id);
+CREATE INDEX instances_by_status ON instances (status, completed, id);
+CREATE INDEX instances_by_parent ON instances (parent_id) WHERE parent_id IS NOT NULL;
+CREATE TABLE history (
+    instance TEXT NOT NULL, execution INTEGER NOT NULL, episode INTEGER NOT NULL, events BLOB NOT NULL,
+    PRIMARY KEY (instance, execution, episode)
+) WITHOUT ROWID;
+CREATE TABLE messages (
+    seq INTEGER PRIMARY KEY, target TEXT NOT NULL, execution INTEGER, due INTEGER, event BLOB NOT NULL
+);
+CREATE INDEX messages_by_target ON messages (target);
+CREATE TABLE activities (
+    instance TEXT NOT NULL, execution INTEGER NOT NULL, task INTEGER NOT NULL, request BLOB NOT NULL,
+    PRIMARY KEY (instance, execution, task)
+) WITHOUT ROWID;
+CREATE TABLE entities (id TEXT PRIMARY KEY, state TEXT, modified INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE locks (
+    section TEXT PRIMARY KEY, seq INTEGER NOT NULL, instance TEXT NOT NULL, execution INTEGER NOT NULL,
+    entities TEXT NOT NULL, granted INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+"""`history` holds the events of one episode a row, as a HistoryChunk. Rows are only added, or removed with all of an
+execution."""
+
+
+class HubFile:
+    """The open file, which no other host can open until it is closed or its process has ended, however it ended.
+
+    Attributes:
+        writer: For the journal alone.
+        reader: Sees what is committed.
+    """
+
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
+        """Opens the file, or makes it.
+
+        Args:
+            durable: Wait for the disk at every commit. False: for a hub that is thrown away at its end.
+
+        Raises:
+            StateError: It cannot be used; nothing was changed.
+        """
+        self.path = path
+        with contextlib.ExitStack() as opened:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._lock = opened.enter_context(contextlib.closing(_locked(path)))
+                self.writer = opened.enter_context(contextlib.closing(_connected(path)))
+                self.writer.execute("PRAGMA journal_mode = WAL")
+                self.writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
+                _prepare(self.writer, path)
+                self.reader = opened.enter_context(contextlib.closing(_connected(path)))
+                self.reader.execute("PRAGMA query_only = TRUE")
+            except (OSError, sqlite3.Error) as error:
+                raise state_error(path, error) from error
+            self._opened = opened.pop_all()
+
+    def close(self) -> None:
+        self._opened.close()
+
+
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """The file as it is, whether a host uses it or not, to look at only.
+
+    Raises:
+        StateError: There is none, or it cannot be read.
+    """
+    if not path.is_file():
+        raise StateError(f"no task hub in {path.parent}: start the host there first, or say --state DIR")
+    try:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        connection.execute("SELECT 1 FROM instances LIMIT 1")
+    except sqlite3.Error as error:
+        raise state_error(path, error) from error
+    return connection
+
+
+def state_error(path: Path, error: Exception) -> StateError:
+    """What to tell of a failure of the file."""
+    match error:
+        case StateError():
+            return error
+        case sqlite3.Error() if error.sqlite_errorname in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
+            advice = "it is damaged. Move it away to start with an empty hub; nothing was written to it"
+        case sqlite3.Error() if error.sqlite_errorname in ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"):
+            advice = "the disk takes no more. Make room and start again: whatever was acknowledged is there"
+        case sqlite3.Error() if error.sqlite_errorname.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")):
+            advice = "it cannot be written. Make it and its folder writable, or say --state DIR, or --ephemeral"
+        case PermissionError():
+            advice = "its folder cannot be written. Make it writable, or say --state DIR, or --ephemeral"
+        case _:
+            advice = "it cannot be used"
+    return StateError(f"the task hub in {path}: {advice} ({error})")
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    # Commits are made by a thread of the journal; never two threads at once.
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+
+
+def _locked(path: Path) -> sqlite3.Connection:
+    """A transaction that is never ended, in a file of its own: what SQLite locks is free again when a process dies."""
+    lock = sqlite3.connect(path.with_suffix(".lock"), isolation_level=None, timeout=0)
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.Error as error:
+        lock.close()
+        if error.sqlite_errorname == "SQLITE_BUSY":
+            raise StateError(f"another host uses the task hub in {path}: stop it, or say --state DIR") from error
+        raise
+    return lock
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    (found,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if not tables:
+        identity = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
+        connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {identity} COMMIT;")
+        return
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if found != APPLICATION_ID:
+        raise StateError(f"{path} is no task hub: move it away, or say --state DIR")
+    if version != VERSION:
+        raise StateError(f"{path} was written by another version of this host: move it away to start with an empty hub")
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise StateError(f"the task hub in {path}: it is damaged. Move it away to start with an empty hub ({verdict})")
+    # A file that can be read but not written is found here, and not by the first task.
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")
