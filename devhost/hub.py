@@ -46,7 +46,7 @@ async def task_hub(
             lease_seconds=lease_seconds,
         )
         server, address = await serve(hub)
-        logger.debug("Task hub %s on %s", hub, address)
+        logger.debug("Task hub on %s", address)
         try:
             yield hub, address
         finally:

@@ -43,6 +43,10 @@ NEEDS_OTHER_SOFTWARE = {
 }
 
 
+BESIDE = "HOST_ARGS=--ephemeral"
+"""For a second host in a folder: its task hub is not that of the first."""
+
+
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
@@ -190,7 +194,7 @@ def test_the_answers_shown_in_the_readme_have_the_fields_of_real_ones(run: MakeR
 
 def test_the_key_is_shown_once(folder: Path, run: MakeRun) -> None:
     _, key = printed_curl(run)
-    again = MakeRun(folder)
+    again = MakeRun(folder, BESIDE)
     try:
         match = again.wait_for(r'X-API-Key: (\S+)"')
     finally:
@@ -201,7 +205,7 @@ def test_the_key_is_shown_once(folder: Path, run: MakeRun) -> None:
 
 
 def test_ctrl_c_stops_it_without_a_traceback(folder: Path) -> None:
-    run = MakeRun(folder)
+    run = MakeRun(folder, BESIDE)
     run.wait_for("Host ready")
     run.stop()
     assert "Traceback" not in run.output
