@@ -1,5 +1,6 @@
 """One running devhost for each sample app, shared by the tests of this folder."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,3 +75,12 @@ def instances(durable: DevHost) -> Iterator[Instances]:
     instances = Instances(durable)
     with instances.client:
         yield instances
+
+
+@contextlib.contextmanager
+def host_on(state: Path, app: str, **env: str) -> Iterator[Instances]:
+    """A host for a sample app whose task hub outlives it, to be taken up by the next one."""
+    with DevHost(APPS / app, env=env, args=("--state", str(state))) as host:
+        instances = Instances(host)
+        with instances.client:
+            yield instances
