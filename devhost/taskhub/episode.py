@@ -254,6 +254,7 @@ class Episodes:
 
     def _rewind(self, batch: Batch, instance: Instance, events: list[pb.HistoryEvent]) -> None:
         instance.history = pb.HistoryChunk()
+        instance.episodes = 0
         batch.add("DELETE FROM history WHERE instance = ?", instance.id)
         self._add_history(batch, instance, events)
         answered = {

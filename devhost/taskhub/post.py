@@ -83,4 +83,7 @@ class Post:
             self._alarm.cancel(seq)
 
     def _hand_over(self, message: Message) -> None:
+        if message.due is not None:
+            # Histories tell when a timer fired, and not when it was set.
+            message.event.timestamp.CopyFrom(timestamp(now()))
         (self.entities if message.target.startswith(ENTITY) else self.orchestrations)(message)
