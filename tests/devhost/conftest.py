@@ -52,6 +52,16 @@ class Instances:
     def post(self, path: str, **request: Any) -> httpx.Response:
         return self.client.post(f"/instances/{path}", **request)
 
+    def tell(self, instance_id: str, event: str, value: Any = True) -> None:
+        """Raises an external event."""
+        response = self.post(f"{instance_id}/raiseEvent/{event}", json=value)
+        assert response.status_code == 202, response.text
+
+    def operate(self, instance_id: str, operation: str) -> None:
+        """Suspends, resumes, terminates or rewinds an instance."""
+        response = self.post(f"{instance_id}/{operation}?reason=test")
+        assert response.status_code == 202, response.text
+
     def until(self, instance_id: str, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The first status document that satisfies ``reached``."""
         deadline = time.monotonic() + WAIT_SECONDS

@@ -61,14 +61,14 @@ def test_a_decision_is_received_by_whoever_waited_before_the_crash(hosts: Hosts)
         until(lambda: events(before, expense, "TimerCreated"), bool)
         before.host.kill()
     with hosts() as after:
-        assert after.post(f"{expense}/raiseEvent/DECISION", json={"by": "Ada"}).status_code == 202
+        after.tell(expense, "DECISION", {"by": "Ada"})
         assert after.finish(expense)["output"] == {"by": "Ada"}
 
 
 def test_an_acknowledged_decision_survives_a_crash_right_after_it(hosts: Hosts) -> None:
     with hosts() as before:
         expense = before.start("expense", [60, 1])
-        assert before.post(f"{expense}/raiseEvent/Decision", json="yes").status_code == 202
+        before.tell(expense, "Decision", "yes")
         before.host.kill()
     with hosts() as after:
         assert after.finish(expense)["output"] == "yes"
@@ -107,11 +107,11 @@ def test_no_event_is_lost_or_counted_twice_between_executions(hosts: Hosts) -> N
     with hosts() as before:
         adding = before.start("sum_up", {"sum": 0, "left": 40})
         for amount in range(20):
-            assert before.post(f"{adding}/raiseEvent/amount", json=amount).status_code == 202
+            before.tell(adding, "amount", amount)
         before.host.kill()
     with hosts() as after:
         for amount in range(20, 40):
-            after.post(f"{adding}/raiseEvent/amount", json=amount)
+            after.tell(adding, "amount", amount)
         assert after.finish(adding)["output"] == sum(range(40))
 
 
@@ -119,15 +119,15 @@ def test_a_suspended_orchestration_stays_suspended_and_keeps_what_came(hosts: Ho
     with hosts() as before:
         expense = before.start("expense", [60, 1])
         before.until(expense, lambda d: d["runtimeStatus"] == "Running")
-        before.post(f"{expense}/suspend?reason=holidays")
+        before.operate(expense, "suspend")
         before.until(expense, lambda d: d["runtimeStatus"] == "Suspended")
-        before.post(f"{expense}/raiseEvent/Decision", json="yes")
+        before.tell(expense, "Decision", "yes")
         before.host.kill()
     with hosts() as after:
         # Something else runs to its end meanwhile: not that there was no time.
         assert after.run("count_words", ["one two"])["output"] == 2
         assert after.get(expense).json()["runtimeStatus"] == "Suspended"
-        after.post(f"{expense}/resume?reason=back")
+        after.operate(expense, "resume")
         assert after.finish(expense)["output"] == "yes"
 
 
@@ -135,12 +135,12 @@ def test_sub_orchestrations_answer_the_parent_after_a_crash(hosts: Hosts) -> Non
     with hosts() as before:
         parent = before.start("family")
         until(lambda: before.get(f"{parent}-0").status_code, lambda status: status == 202)
-        before.post(f"{parent}-0/raiseEvent/Decision", json="first")
+        before.tell(f"{parent}-0", "Decision", "first")
         before.finish(f"{parent}-0")
         before.host.kill()
     with hosts() as after:
         assert after.get(parent).json()["runtimeStatus"] == "Running"
-        after.post(f"{parent}-1/raiseEvent/Decision", json="second")
+        after.tell(f"{parent}-1", "Decision", "second")
         assert after.finish(parent)["output"] == ["first", "second"]
 
 
@@ -161,9 +161,9 @@ def test_the_management_api_terminates_one_orchestration_as_in_azure(hosts: Host
     with hosts() as instances:
         parent = instances.start("family")
         until(lambda: instances.get(f"{parent}-0").status_code, lambda status: status == 202)
-        instances.post(f"{parent}/terminate?reason=enough")
+        instances.operate(parent, "terminate")
         assert instances.finish(parent)["runtimeStatus"] == "Terminated"
-        instances.post(f"{parent}-0/raiseEvent/Decision", json="still here")
+        instances.tell(f"{parent}-0", "Decision", "still here")
         assert instances.finish(f"{parent}-0")["output"] == "still here"
 
 
@@ -189,7 +189,7 @@ def test_a_rewound_orchestration_goes_on_with_its_failed_sub_orchestration(
         parent = before.start("delegate", str(text))
         assert before.finish(parent)["runtimeStatus"] == "Failed"
         text.write_text("what now?")
-        assert before.post(f"{parent}/rewind?reason=written").status_code == 202
+        before.operate(parent, "rewind")
         until(lambda: noted(effects)["hangs"], bool)
         before.host.kill()
     with hosts() as after:

@@ -178,7 +178,7 @@ def transfer(context: OrchestrationContext, order: dict):
 def pay_later(context: OrchestrationContext, order: dict):
     at = context.current_utc_datetime + timedelta(seconds=order["in"])
     context.signal_entity(df.EntityId("account", order["to"]), "add", order["amount"], signal_time=at)
-    return at.isoformat()
+    return at.replace(tzinfo=UTC).isoformat()
 
 
 @app.route("pay/{account}/{amount}", methods=["POST"])
