@@ -45,5 +45,6 @@ async def describe(req: func.HttpRequest, client: df.DurableFunctionsClient) -> 
 @app.durable_client_input(client_name="client")
 async def operate(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
     schedule = AsyncScheduledTaskClient(client).get_schedule_client(req.route_params["id"])
-    await {"pause": schedule.pause, "resume": schedule.resume, "delete": schedule.delete}[req.route_params["operation"]]()
+    operations = {"pause": schedule.pause, "resume": schedule.resume, "delete": schedule.delete}
+    await operations[req.route_params["operation"]]()
     return func.HttpResponse(status_code=200)
