@@ -1,4 +1,5 @@
-"""Entry point of ``python -m devhost``."""
+"""Entry point of ``python -m devhost``, and of ``python -m devhost inspect``: an app in a folder of that name is
+``./inspect``."""
 
 import os
 import sys
@@ -8,9 +9,14 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 if __name__ == "__main__":
     try:
-        from devhost.cli import main
+        if sys.argv[1:2] == ["inspect"]:
+            from devhost.inspection.command import main
 
-        code = main()
+            code = main(sys.argv[2:])
+        else:
+            from devhost.cli import main
+
+            code = main()
     except KeyboardInterrupt:
         # Pressed while the libraries were imported, which takes most of a second.
         code = 0

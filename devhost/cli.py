@@ -8,9 +8,15 @@ import os
 import sys
 import threading
 import time
-from pathlib import Path
 
-from devhost.config import apply_local_settings, load_cors, load_host_config
+from devhost.config import (
+    DEFAULT_STATE,
+    app_folder,
+    apply_local_settings,
+    load_cors,
+    load_host_config,
+    state_folder,
+)
 from devhost.console import complain, configure_logging
 from devhost.errors import HostError, IndexingError
 from devhost.host import Host
@@ -19,7 +25,6 @@ from devhost.server import listen
 from devhost.worker import Worker
 
 DEFAULT_PORT = 7071
-DEFAULT_STATE = ".devhost"
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _THREAD_GRACE_SECONDS = 0.5
 
@@ -48,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def _run(options: argparse.Namespace) -> None:
-    app_dir = _app_dir(options.app_dir)
+    app_dir = app_folder(options.app_dir)
     apply_local_settings(app_dir, os.environ)
     config, cors = load_host_config(app_dir), load_cors(app_dir)
     listener = listen(options.host, options.port)
@@ -61,23 +66,9 @@ async def _run(options: argparse.Namespace) -> None:
     keys = Keys(enforced=options.enable_auth)
     _describe_environment(address, port)
     names = (*LOOPBACK_NAMES, _in_url(options.host), _in_url(address))
-    await Host(
-        app_dir, config, cors, worker, keys, listener, origin, names, _state_dir(app_dir, options), options.on_ready
-    ).run()
+    state = None if options.ephemeral else state_folder(app_dir, options.state)
+    await Host(app_dir, config, cors, worker, keys, listener, origin, names, state, options.on_ready).run()
     _leave_hanging_threads()
-
-
-def _app_dir(argument: str) -> Path:
-    app_dir = Path(argument).resolve()
-    if not app_dir.is_dir():
-        raise HostError(f"no such folder: {app_dir}")
-    return app_dir
-
-
-def _state_dir(app_dir: Path, options: argparse.Namespace) -> Path | None:
-    if options.ephemeral:
-        return None
-    return Path(options.state).resolve() if options.state is not None else app_dir / DEFAULT_STATE
 
 
 def _in_url(host: str) -> str:
@@ -112,7 +103,10 @@ def _port(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m devhost", description="Runs an Azure Functions app on this machine, without Core Tools."
+        prog="python -m devhost",
+        description="Runs an Azure Functions app on this machine, without Core Tools.",
+        epilog="python -m devhost inspect [APP_DIR] [ID] shows what its task hub keeps; an app in a folder of that name"
+        " is ./inspect.",
     )
     parser.add_argument("app_dir", nargs="?", default=".", metavar="APP_DIR", help="folder of host.json (default: .)")
     parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help="0 for any free port (default: %(default)s)")

@@ -17,6 +17,7 @@ Json = Mapping[str, Any]
 
 _PER_CORE = 10 * (os.cpu_count() or 1)
 DEFAULT_TASK_HUB = "TestHubName"
+DEFAULT_STATE = ".devhost"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,23 @@ class HostConfig:
     durable_task: DurableTaskConfig
     log_levels: Mapping[str, str]
     """Category to level, as in ``logging.logLevel``; the category ``default`` stands for all others."""
+
+
+def app_folder(argument: str) -> Path:
+    """The folder of an app, in full.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    app_dir = Path(argument).resolve()
+    if not app_dir.is_dir():
+        raise ConfigError(f"no such folder: {app_dir}")
+    return app_dir
+
+
+def state_folder(app_dir: Path, argument: str | None) -> Path:
+    """The folder that keeps the task hub of an app; by default, one in the app's own."""
+    return Path(argument).resolve() if argument is not None else app_dir / DEFAULT_STATE
 
 
 def load_host_config(app_dir: Path) -> HostConfig:

@@ -93,6 +93,19 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def in_use(path: Path) -> bool:
+    """Whether a host has the file open."""
+    lock = path.with_suffix(".lock")
+    if not lock.is_file():
+        return False
+    try:
+        with contextlib.closing(sqlite3.connect(f"{lock.resolve().as_uri()}?mode=ro", uri=True, timeout=0)) as probe:
+            probe.execute("SELECT 1 FROM sqlite_schema").fetchall()
+    except sqlite3.Error as error:
+        return error.sqlite_errorname == "SQLITE_BUSY"
+    return False
+
+
 def state_error(path: Path, error: Exception) -> StateError:
     """What to tell of a failure of the file."""
     match error:
@@ -118,7 +131,8 @@ def _connected(path: Path) -> sqlite3.Connection:
 
 def _locked(path: Path) -> sqlite3.Connection:
     """A transaction that is never ended, in a file of its own: what SQLite locks is free again when a process dies."""
-    lock = sqlite3.connect(path.with_suffix(".lock"), isolation_level=None, timeout=0)
+    # For a moment, it may be locked by one who asks whether it is.
+    lock = sqlite3.connect(path.with_suffix(".lock"), isolation_level=None, timeout=0.1)
     try:
         lock.execute("BEGIN EXCLUSIVE")
     except sqlite3.Error as error:

@@ -126,6 +126,17 @@ class Queries:
         token = f"{rows[size - 1][5]}|{rows[size - 1][0]}" if len(rows) > size else None
         return [_state(row, payloads=query.fetchInputsAndOutputs) for row in rows[:size]], token
 
+    def last_ended(self, count: int) -> list[pb.OrchestrationState]:
+        """The last orchestrations that have ended, newest first."""
+        rows = self._rows(
+            f"SELECT {COLUMNS} FROM instances WHERE completed IS NOT NULL ORDER BY completed DESC, id LIMIT ?", count
+        )
+        return [_state(row, payloads=True) for row in rows]
+
+    def counts(self) -> dict[pb.OrchestrationStatus, int]:
+        """How many orchestrations have which status."""
+        return dict(self._rows("SELECT status, count(*) FROM instances GROUP BY status"))
+
     def ended_ids(self, request: pb.ListInstanceIdsRequest) -> tuple[list[str], str | None]:
         """A page of ids of orchestrations that have ended, by their end, and the key of the last."""
         where = _Where()
