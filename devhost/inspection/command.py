@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sqlite3
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -14,7 +15,7 @@ from devhost.errors import HostError, StateError
 from devhost.inspection.report import read_report
 from devhost.inspection.tables import render_orchestration, render_report
 from devhost.inspection.waits import Waits
-from devhost.taskhub.file import in_use, open_to_read
+from devhost.taskhub.file import in_use, open_to_read, state_error
 from devhost.taskhub.queries import Queries
 from devhost.taskhub.state import now
 
@@ -48,16 +49,21 @@ def _look(options: argparse.Namespace) -> RenderableType:
     name = load_host_config(app_dir).durable_task.hub_name
     path = state_folder(app_dir, options.state) / f"{name}.db"
     with closing(open_to_read(path)) as connection:
-        # All that is read is of one moment.
-        connection.execute("BEGIN")
-        queries, at = Queries(connection), now()
-        if instance_id is None:
-            return render_report(read_report(queries, at, options.rows), path, in_use=in_use(path))
-        state = queries.state(instance_id, payloads=True)
-        instance = queries.instance(instance_id)
-        if state is None or instance is None:
-            raise StateError(f"no orchestration '{instance_id}' in the task hub {path}")
-        return render_orchestration(state, instance, Waits(queries, at), queries.history(instance).events)
+        try:
+            # All that is read is of one moment.
+            connection.execute("BEGIN")
+            if instance_id is None:
+                return render_report(read_report(Queries(connection), now(), options.rows), path, in_use=in_use(path))
+            return _look_at(instance_id, Queries(connection), path)
+        except sqlite3.Error as error:
+            raise state_error(path, error) from error
+
+
+def _look_at(instance_id: str, queries: Queries, path: Path) -> RenderableType:
+    state, instance = queries.state(instance_id, payloads=True), queries.instance(instance_id)
+    if state is None or instance is None:
+        raise StateError(f"no orchestration '{instance_id}' in the task hub {path}")
+    return render_orchestration(state, instance, Waits(queries, now()), queries.history(instance).events)
 
 
 def _positions(first: str, second: str | None) -> tuple[str, str | None]:

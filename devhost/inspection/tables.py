@@ -86,8 +86,8 @@ def render_orchestration(
 def _heading(report: Report, path: Path, *, in_use: bool) -> Text:
     counts = ", ".join(f"{count:,} {RUNTIME_STATUS[status].lower()}" for status, count in sorted(report.counts.items()))
     used = "a host uses it" if in_use else "no host uses it: nothing goes on"
-    name = (_printable(str(path)), "bold")
-    return Text.assemble(("Task hub ", "dim"), name, (f", {used}\n", "dim"), counts or "no orchestrations", "\n")
+    where = ("Task hub ", "dim"), (_printable(str(path)), "bold")
+    return Text.assemble(*where, "\n", counts or "no orchestrations", (f"; {used}\n", "dim"))
 
 
 def _instances(rows: Sequence[Seen], at: int) -> Table:
@@ -101,7 +101,6 @@ def _instances(rows: Sequence[Seen], at: int) -> Table:
         state = seen.state
         status, created = RUNTIME_STATUS[state.orchestrationStatus], microseconds(state.createdTimestamp)
         told = _waits(seen.waits_for) if seen.waits_for else _outcome(state)
-        told.no_wrap, told.overflow = True, "ellipsis"
         table.add_row(
             Group(_plain(state.instanceId), Padding(told, (0, 0, 0, 2))),
             _plain(state.name),

@@ -85,11 +85,14 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     """
     if not path.is_file():
         raise StateError(f"no task hub in {path.parent}: start the host there first, or say --state DIR")
-    try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-        connection.execute("SELECT 1 FROM instances LIMIT 1")
-    except sqlite3.Error as error:
-        raise state_error(path, error) from error
+    with contextlib.ExitStack() as opened:
+        try:
+            uri = f"{path.resolve().as_uri()}?mode=ro"
+            connection = opened.enter_context(contextlib.closing(sqlite3.connect(uri, uri=True)))
+            _recognise(connection, path)
+        except sqlite3.Error as error:
+            raise state_error(path, error) from error
+        opened.pop_all()
     return connection
 
 
@@ -144,17 +147,12 @@ def _locked(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    (found,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if not tables:
         identity = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
         connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {identity} COMMIT;")
         return
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if found != APPLICATION_ID:
-        raise StateError(f"{path} is no task hub: move it away, or say --state DIR")
-    if version != VERSION:
-        raise StateError(f"{path} was written by another version of this host: move it away to start with an empty hub")
+    _recognise(connection, path)
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise StateError(f"the task hub in {path}: it is damaged. Move it away to start with an empty hub ({verdict})")
@@ -162,3 +160,12 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
+
+
+def _recognise(connection: sqlite3.Connection, path: Path) -> None:
+    (found,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if found != APPLICATION_ID:
+        raise StateError(f"{path} is no task hub: move it away, or say --state DIR")
+    if version != VERSION:
+        raise StateError(f"{path} was written by another version of this host: move it away to start with an empty hub")

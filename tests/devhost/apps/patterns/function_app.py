@@ -51,7 +51,9 @@ async def count(text: str) -> int:
 async def later(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
     at = datetime.fromisoformat(req.params["at"])
     name = req.route_params["name"]
-    instance_id = await client.schedule_new_orchestration(name, input=req.get_json(), start_at=at)
+    instance_id = await client.schedule_new_orchestration(
+        name, input=req.get_json(), instance_id=req.params.get("id"), start_at=at
+    )
     return client.create_check_status_response(req, instance_id)
 
 
