@@ -76,10 +76,12 @@ def render_orchestration(
     fact("input", _short(state.input.value))
     fact("custom status", _short(state.customStatus.value))
     fact("output", _short(state.output.value))
-    failed = state.HasField("failureDetails")
-    fact("failure", _plain(f"{state.failureDetails.errorType}: {state.failureDetails.errorMessage}") if failed else "")
-    trace = state.failureDetails.stackTrace.value.rstrip()
-    told = Text("\n".join(_printable(line) for line in ["", *trace.splitlines()]), style="dim") if trace else Text()
+    if state.HasField("failureDetails"):
+        details = state.failureDetails
+        fact("failure", Text(_printable(f"{details.errorType}: {details.errorMessage}"), style="red"))
+    # Without the lines of ~ and ^ of a traceback, which point at nothing once the lines above them are wrapped.
+    trace = [line for line in state.failureDetails.stackTrace.value.splitlines() if line.strip(" ~^")]
+    told = Text("\n".join(_printable(line) for line in ["", *trace]), style="dim")
     return Group(facts, _history(tell(events, waits.at)), *([told] if trace else []))
 
 
