@@ -69,7 +69,6 @@ def render_orchestration(
         ended = microseconds(state.completedTimestamp)
         took = long(ended - microseconds(state.createdTimestamp))
         fact("ended", f"{_when(ended, waits.at)}, after {took}")
-    fact("execution", f"{instance.execution}, the present one" if instance.execution > 1 else "")
     fact("version", state.version.value)
     fact("parent", f"{instance.parent.name} {instance.parent.id}" if instance.parent is not None else "")
     fact("tags", ", ".join(f"{name}={value}" for name, value in sorted(state.tags.items())))

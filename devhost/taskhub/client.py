@@ -79,7 +79,7 @@ class Clients:
             instance_id,
             request.name,
             created=now(),
-            execution=self._episodes.next_execution(instance_id),
+            execution=self._post.number(),
             version=request.version.value if request.HasField("version") else None,
             trace=request.parentTraceContext if request.HasField("parentTraceContext") else None,
             tags=dict(request.tags),

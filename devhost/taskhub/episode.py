@@ -92,11 +92,6 @@ class Episodes:
         instance.unwritten += 1
         batch.then.append(partial(self._orchestrations.let_go, instance))
 
-    def next_execution(self, instance_id: str) -> int:
-        """The number of the next execution under an id."""
-        earlier = self._find(instance_id)
-        return earlier.execution + 1 if earlier is not None else 1
-
     def _add_history(self, batch: Batch, instance: Instance, events: list[pb.HistoryEvent]) -> None:
         chunk = pb.HistoryChunk(events=events)
         if instance.history is not None:
@@ -181,7 +176,7 @@ class Episodes:
             call.instanceId,
             call.name,
             created=now(),
-            execution=self.next_execution(call.instanceId),
+            execution=self._post.number(),
             version=call.version.value if call.HasField("version") else instance.version,
             trace=trace if trace.traceParent else instance.trace,
             tags=dict(call.tags),
@@ -208,6 +203,7 @@ class Episodes:
         instance.ended = True
         instance.inbox.clear()
         self._post.cancel(instance.timers)
+        instance.timers.clear()
         self._orchestrations.gone(batch, instance.id)
         failure = end.failureDetails if end.HasField("failureDetails") else None
         output = end.result if end.HasField("result") else None
@@ -237,7 +233,7 @@ class Episodes:
     def _continue_as_new(self, batch: Batch, instance: Instance, end: pb.CompleteOrchestrationAction) -> None:
         arrived = [message for message in instance.inbox if message.execution is None]
         instance.inbox = []
-        instance.execution += 1
+        instance.execution = self._post.number()
         instance.episodes = 0
         instance.status = pb.ORCHESTRATION_STATUS_PENDING
         instance.history = pb.HistoryChunk()
@@ -253,10 +249,15 @@ class Episodes:
             self._post.send(batch, instance.id, event)
 
     def _rewind(self, batch: Batch, instance: Instance, events: list[pb.HistoryEvent]) -> None:
-        instance.history = pb.HistoryChunk()
+        instance.execution = self._post.number()
         instance.episodes = 0
+        instance.history = pb.HistoryChunk()
+        instance.open_activities = set()
+        instance.inbox = [message for message in instance.inbox if message.execution is None]
+        batch.add("UPDATE instances SET execution = ? WHERE id = ?", instance.execution, instance.id)
+        batch.add("DELETE FROM messages WHERE target = ? AND execution IS NOT NULL", instance.id)
         batch.add("DELETE FROM history WHERE instance = ?", instance.id)
-        self._add_history(batch, instance, events)
+        self._add_history(batch, instance, _without_unanswered(events))
         answered = {
             e.subOrchestrationInstanceCompleted.taskScheduledId
             for e in events
@@ -273,27 +274,42 @@ class Episodes:
 
     def _rewind_child(self, batch: Batch, instance: Instance, event: pb.HistoryEvent, reason: StringValue) -> None:
         call = event.subOrchestrationInstanceCreated
-        child = self._find(call.instanceId)
-        if child is None:
+        child, parent = (
+            self._find(call.instanceId),
+            Parent(instance.id, instance.execution, event.eventId, instance.name),
+        )
+        if child is None or child.parent is None or (child.parent.id, child.parent.task) != (parent.id, parent.task):
             self._begin_child(batch, instance, event.eventId, call, call.parentTraceContext)
-        elif child.status == pb.ORCHESTRATION_STATUS_FAILED:
-            child.parent = Parent(instance.id, instance.execution, event.eventId, instance.name)
+            return
+        child.parent = parent
+        batch.add("UPDATE instances SET parent_execution = ? WHERE id = ?", parent.execution, child.id)
+        if child.status == pb.ORCHESTRATION_STATUS_FAILED:
             self.rewind(batch, child, reason)
+        elif child.ended:
+            # It told its parent when that had failed already.
+            end = self._orchestrations.history(child)[-1].executionCompleted
+            self._post.send(batch, instance.id, _answer_of(parent.task, end), execution=instance.execution)
 
     def rewind(self, batch: Batch, instance: Instance, reason: StringValue | None) -> None:
         """Has a failed orchestration run again from where it failed."""
         instance.status = pb.ORCHESTRATION_STATUS_RUNNING
         instance.ended = False
-        parent = instance.parent
         batch.add(
-            "UPDATE instances SET status = ?, completed = NULL, output = NULL, failure = NULL, parent_execution = ?"
-            " WHERE id = ?",
+            "UPDATE instances SET status = ?, completed = NULL, output = NULL, failure = NULL WHERE id = ?",
             instance.status,
-            None if parent is None else parent.execution,
             instance.id,
         )
         self._orchestrations.restore(instance)
         self._post.send(batch, instance.id, pb.HistoryEvent(executionRewound=pb.ExecutionRewoundEvent(reason=reason)))
+
+
+def _without_unanswered(events: list[pb.HistoryEvent]) -> list[pb.HistoryEvent]:
+    """The history of a failed orchestration without what was under way at its end: the answer came, or will come, when
+    nobody waits for it, so the orchestrator asks again."""
+    answered = {e.taskCompleted.taskScheduledId for e in events} | {e.timerFired.timerId for e in events}
+    return [
+        e for e in events if e.eventId in answered or not (e.HasField("taskScheduled") or e.HasField("timerCreated"))
+    ]
 
 
 def _event(**kind: object) -> pb.HistoryEvent:
@@ -311,7 +327,7 @@ def _status_after(status: int, events: list[pb.HistoryEvent]) -> int:
     return status
 
 
-def _answer_of(task: int, end: pb.CompleteOrchestrationAction) -> pb.HistoryEvent:
+def _answer_of(task: int, end: pb.CompleteOrchestrationAction | pb.ExecutionCompletedEvent) -> pb.HistoryEvent:
     if end.orchestrationStatus == pb.ORCHESTRATION_STATUS_COMPLETED:
         result = end.result if end.HasField("result") else None
         completed = pb.SubOrchestrationInstanceCompletedEvent(taskScheduledId=task, result=result)

@@ -8,7 +8,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import durabletask.internal.orchestrator_service_pb2 as pb
@@ -163,6 +163,12 @@ class Orchestrations:
         instance.resting = False
         self.wake(instance)
 
+    def history(self, instance: Instance) -> Sequence[pb.HistoryEvent]:
+        """All events of an execution, whether they are written or not."""
+        if instance.history is None:
+            instance.history = self._load_history(instance)
+        return instance.history.events
+
     def new_events(self, instance: Instance) -> list[pb.HistoryEvent]:
         """What is new to the orchestrator in the episode that runs."""
         assert instance.received is not None
@@ -209,8 +215,7 @@ class Orchestrations:
         instance.queued = False
         if not self._ready(instance):
             return None
-        if instance.history is None:
-            instance.history = self._load_history(instance)
+        past = self.history(instance)
         # The worker rewrites a history that ended in failure by itself, and wants nothing else to do meanwhile.
         alone = instance.inbox[0].event.HasField("executionRewound")
         count = 1 if alone else len(instance.inbox)
@@ -220,7 +225,7 @@ class Orchestrations:
         request = pb.OrchestratorRequest(
             instanceId=instance.id,
             executionId=StringValue(value=str(instance.execution)),
-            pastEvents=instance.history.events,
+            pastEvents=past,
             newEvents=self.new_events(instance),
         )
         return pb.WorkItem(orchestratorRequest=request)

@@ -17,7 +17,7 @@ class Post:
     """Hands every message to the one who receives it.
 
     Args:
-        last: The highest number that a message has had.
+        last: The highest number that anything in the file has.
     """
 
     def __init__(self, alarm: Alarm, last: int) -> None:
@@ -28,7 +28,7 @@ class Post:
         self.entities: Receive
 
     def number(self) -> int:
-        """The next place in the order of all messages."""
+        """The next place in the order of all messages; also names executions, so that no name comes twice."""
         self._last += 1
         return self._last
 

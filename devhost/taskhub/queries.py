@@ -79,9 +79,11 @@ class Queries:
         )
 
     def last_number(self) -> int:
-        """The highest number among messages and critical sections."""
-        ((message, lock),) = self._rows("SELECT (SELECT max(seq) FROM messages), (SELECT max(seq) FROM locks)")
-        return max(message or 0, lock or 0)
+        """The highest number among messages, critical sections and executions."""
+        numbered = ("seq", "messages"), ("seq", "locks"), ("execution", "activities"), ("execution", "instances")
+        columns = [*numbered, ("parent_execution", "instances")]
+        found = (self._rows(f"SELECT max({column}) FROM {table}")[0][0] for column, table in columns)
+        return max(number or 0 for number in found)
 
     def entity(self, entity_id: str) -> Entity | None:
         """An entity that was used before."""

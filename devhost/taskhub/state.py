@@ -69,7 +69,8 @@ class Instance:
     """An orchestration that has not ended.
 
     Attributes:
-        execution: Counts how often it began anew: continued as new, rewound, restarted under its id.
+        execution: A number that no other execution has, under whatever id; another one whenever it begins anew: continued
+            as new, rewound, restarted under its id. So nothing meant for an earlier execution reaches a later one.
         clock: The latest time that its orchestrator was told, which never goes back.
         start_at: When it may begin; None: at once.
         episodes: How many episodes this execution has had.
@@ -87,7 +88,7 @@ class Instance:
     id: str
     name: str
     created: int
-    execution: int = 1
+    execution: int
     version: str | None = None
     status: int = pb.ORCHESTRATION_STATUS_PENDING
     trace: pb.TraceContext | None = None
