@@ -55,7 +55,7 @@ key: setup ## Make another API key and print it
 	@$(BIN)/python -m perdure key
 
 test: setup ## Run every test that can run here
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: setup $(VENV_INFRA)/installed ## Lint, types, import contracts, lock files, infrastructure
 	@$(BIN)/ruff check .

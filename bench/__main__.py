@@ -14,7 +14,7 @@ from bench.status import status
 from bench.store import store_costs
 from bench.system import BenchError
 from bench.table import Row, header, line
-from bench.workloads import many_tasks, one_task, wide_turns
+from bench.workloads import many_tasks, one_task, task_hub, wide_turns
 
 type Workload = Callable[[], Iterator[Row]]
 
@@ -24,6 +24,7 @@ WORKLOADS: dict[str, Workload] = {
     "task": lambda: one_task(50),
     "throughput": lambda: many_tasks(5),
     "turns": lambda: wide_turns({100: 10, 1000: 3, 3000: 3}),
+    "hub": lambda: task_hub(50, {100: 10, 1000: 5, 5000: 3}, 10_000),
     "status": lambda: status(200),
     "search": lambda: search(20),
 }
@@ -33,6 +34,7 @@ QUICK: dict[str, Workload] = {
     "task": lambda: one_task(5),
     "throughput": lambda: many_tasks(1),
     "turns": lambda: wide_turns({100: 2, 1000: 1, 3000: 1}),
+    "hub": lambda: task_hub(5, {100: 2, 1000: 1, 5000: 1}, 200),
     "status": lambda: status(20),
     "search": lambda: search(3),
 }

@@ -1,5 +1,6 @@
-"""How much memory a process has, as Linux tells it."""
+"""What a process takes of the machine, as Linux tells it."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -19,3 +20,10 @@ def memory(pid: int, field: Field) -> list[float]:
     fields = dict(line.split(":", 1) for line in path.read_text("utf-8").splitlines())
     # "   12345 kB", where the kernel's kB is 1,024 bytes.
     return [int(fields[field].split()[0]) * 1024 / 1e6]
+
+
+def cpu_seconds(pid: int) -> float:
+    """Seconds of processor time that a running process has had, of all its threads."""
+    # The name, in brackets, may contain spaces; utime and stime are the 14th and 15th field.
+    fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

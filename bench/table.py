@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-HEADINGS = ("", "unit", "runs", "Perdure on the devhost", "bare durabletask engine")
+HEADINGS = ("", "unit", "runs", "on the devhost", "bare durabletask engine")
 NOTHING = "–"
 
 

@@ -7,7 +7,8 @@ from typing import Literal
 
 from bench.app import offline_app, scripted_app
 from bench.engine import bare_engine
-from bench.memory import Field, memory
+from bench.hub import hub_app
+from bench.memory import Field, cpu_seconds, memory
 from bench.system import TASK_SECONDS, BenchError, System, Timed, time_one
 from bench.table import Row
 
@@ -22,6 +23,10 @@ IN_FLIGHT = 32
 TASKS_PER_ROUND = 96
 LOOK_AT_ALL_SECONDS = 0.1
 """Pause between two looks at all tasks in flight. Looking costs the app as much as a few tool calls."""
+
+IDLE_SECONDS = 10
+ENGINE_CALLS = 3000
+"""Most calls in one turn that the bare engine comes to the end of: its replays are messages of at most 4 MB."""
 
 type Systems = tuple[System, System]
 
@@ -70,6 +75,40 @@ def wide_turns(samples: Mapping[int, int]) -> Iterator[Row]:
             yield Row("- per call", "ms", *([1000 * t.ended / calls for t in one] for one in times))
             yield _memory("- peak memory so far", systems, "VmHWM")
         yield _memory("memory after these tasks", systems, "VmRSS")
+
+
+def task_hub(samples: int, widths: Mapping[int, int], tasks: int) -> Iterator[Row]:
+    """The devhost's task hub under stubs, with every step on disk, beside the engine that keeps nothing.
+
+    Args:
+        samples: Tasks of ten calls, one at a time, and rounds of many.
+        widths: Number of calls in one turn to how often that is measured.
+        tasks: After how many tasks memory is looked at again.
+    """
+    with hub_app() as app, bare_engine() as engine:
+        systems = (app, engine)
+        _warm_up(systems)
+        one, other = _times(systems, CALLS, samples)
+        yield Row(f"stubs: one task, {CALLS} tool calls", "ms", _ms(one, "ended"), _ms(other, "ended"))
+        for calls, repetitions in widths.items():
+            able = systems if calls <= ENGINE_CALLS else systems[:1]
+            rounds = [[1000 * time_one(system, calls).ended / calls for system in able] for _ in range(repetitions)]
+            durable, bare = [one[0] for one in rounds], [one[1] for one in rounds if len(able) > 1]
+            yield Row(f"stubs: {calls:,} tool calls in one turn, per call", "ms", durable, bare)
+        rates = [[_rate(system) for system in systems] for _ in range(max(1, samples // 10))]
+        yield Row(f"stubs: {IN_FLIGHT} tasks in flight, {CALLS} tool calls each", "tasks/s", *zip(*rates, strict=True))
+        yield Row("stubs: memory after these tasks", "MB", memory(app.pid, "VmRSS"), [])
+        for _ in range(tasks // TASKS_PER_ROUND):
+            _rate(app)
+        yield Row(f"stubs: memory after {tasks:,} tasks more", "MB", memory(app.pid, "VmRSS"), [])
+        yield Row("stubs: processor time while idle", "% of a core", [100 * _idle(app)], [])
+
+
+def _idle(system: System) -> float:
+    """The share of one core that a system without work takes, over some seconds."""
+    before = cpu_seconds(system.pid)
+    time.sleep(IDLE_SECONDS)
+    return (cpu_seconds(system.pid) - before) / IDLE_SECONDS
 
 
 def _times(systems: Systems, calls: int, samples: int) -> tuple[Sequence[Timed], Sequence[Timed]]:
