@@ -86,8 +86,6 @@ def test_a_delayed_signal_arrives_at_its_time_on_the_next_host(hosts: Hosts, sen
             due = before.run("pay_later", {"to": account, "amount": 3, "in": 1.2})["output"]
         before.host.kill()
     with hosts() as after:
-        assert datetime.now(UTC) < datetime.fromisoformat(due), "too slow to show anything"
-        assert balance(after, account) is None
         assert until(lambda: balance(after, account), bool) == 3
         assert datetime.now(UTC) >= datetime.fromisoformat(due)
 
