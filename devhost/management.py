@@ -2,7 +2,7 @@
 
 Status codes, parameters and documents follow the reference
 (https://learn.microsoft.com/azure/azure-functions/durable/durable-functions-http-api) and, where that is silent, the
-extension's ``HttpApiHandler``. Everything it knows it asks the task hub over gRPC. This module is the table of routes.
+extension's ``HttpApiHandler``. Everything it knows it asks the task hub. This module is the table of routes.
 """
 
 from collections.abc import Awaitable, Callable
