@@ -43,12 +43,17 @@ class Fault(Exception):
     """What fails an activity on purpose."""
 
 
+class Silence(Exception):
+    """An activity of which nothing is heard any more."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
     """What comes from outside while an orchestration runs.
 
     Attributes:
         timers: Timers of up to this length fire at once, longer ones never.
+        timers_after: Until this turn is over, no timer fires.
         raised_in: An event that is raised while an activity of this name runs: it arrives before the outcome.
         raised_with: An event that arrives within this turn (they count from 1), behind all that came with it. Only for
             the last turn of a generation: the hub knows nothing of it.
@@ -56,6 +61,7 @@ class Outside:
     """
 
     timers: timedelta = HOUR
+    timers_after: int = 0
     raised_in: dict[str, str] = field(default_factory=dict[str, str])
     raised_with: dict[int, str] = field(default_factory=dict[int, str])
     raised_after: dict[int, str] = field(default_factory=dict[int, str])
@@ -89,7 +95,8 @@ class Played:
 def play(orchestrator: Orchestrator, name: str, input: Json, activities: Activities, outside: Outside) -> Played:
     """Run an orchestration from start to end on an in-memory task hub, one work item at a time."""
     played = Played()
-    with hasty_hub(outside.timers) as address, grpc.insecure_channel(address) as channel:
+    held = outside.timers_after > 0
+    with hasty_hub(outside.timers, held) as (address, release), grpc.insecure_channel(address) as channel:
         hub: Any = stubs.TaskHubSidecarServiceStub(channel)
         started = StringValue(value=json.dumps(input))
         hub.StartInstance(pb.CreateInstanceRequest(instanceId=INSTANCE, name=name, input=started))
@@ -104,6 +111,8 @@ def play(orchestrator: Orchestrator, name: str, input: Json, activities: Activit
                 )
                 try:
                     response.result.value = json.dumps(activities(activity, reference))
+                except Silence:
+                    continue
                 except Fault as fault:
                     response.failureDetails.CopyFrom(helpers.new_failure_details(fault))
                     # Where on somebody's disk it failed is no part of a record.
@@ -118,6 +127,8 @@ def play(orchestrator: Orchestrator, name: str, input: Json, activities: Activit
                 decided.completionToken = work.completionToken
                 hub.CompleteOrchestratorTask(decided)
                 _raise(hub, outside.raised_after.get(turn))
+                if turn == outside.timers_after:
+                    release()
                 if end := _end(decided):
                     played.status = pb.OrchestrationStatus.Name(end.orchestrationStatus)
                     played.output = json.loads(end.result.value or "null")
