@@ -3,7 +3,7 @@
 import azure.durable_functions as df
 import azure.functions as func
 
-from activities import finish_task, ingestion, join_thread, look_at_approvals, model_step, tool_call
+from activities import finish_task, ingestion, join_thread, look_at_approvals, model_step, settle_calls, tool_call
 from orchestrators import agent_task, ingest_documents
 from perdure.bootstrap import definitions, guard_logs
 from triggers import (
@@ -44,6 +44,7 @@ app.register_functions(agent_task.bp)
 app.register_functions(join_thread.bp)
 app.register_functions(model_step.bp)
 app.register_functions(tool_call.bp)
+app.register_functions(settle_calls.bp)
 app.register_functions(look_at_approvals.bp)
 app.register_functions(finish_task.bp)
 app.register_functions(ingest_documents.bp)

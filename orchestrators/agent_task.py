@@ -2,8 +2,8 @@
 
 1. If the task continues a thread, wait until it is the thread's writer.
 2. Ask for a model step and decide what follows.
-3. Run the tool calls it asked for side by side, and wait until each has an outcome.
-4. Wait for a person's decision on those that need one, and run what was approved.
+3. Run the tool calls it asked for side by side, until each has an outcome.
+4. Wait for a person to decide on those that need approval or whose outcome is unknown, and run what may run (again).
 5. Repeat from 2 until the decision is to finish; then record the end.
 
 The deadline and a cancellation may come at any of these waits. After GENERATION rounds the task continues as new, so

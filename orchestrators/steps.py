@@ -5,8 +5,9 @@ from typing import Any
 
 from durabletask import task as durable
 
+from orchestrators.tool_turn import call_tools
 from orchestrators.waits import Events, Move, Steps, call
-from perdure.domain.names import APPROVAL, LOOK_AT_APPROVALS, MODEL_STEP, tool_activity
+from perdure.domain.names import APPROVAL, LOOK_AT_APPROVALS, MODEL_STEP
 from perdure.domain.next_step import (
     AskApproval,
     CallTools,
@@ -28,7 +29,7 @@ def take_step(ctx: durable.OrchestrationContext, run: Run, events: Events) -> St
         return finish
     match _decision(step, run):
         case CallTools() as calls:
-            return (yield from _call_tools(ctx, run, events, calls))
+            return (yield from call_tools(ctx, run, events, calls))
         case Wait(seconds, failures):
             ctx.set_custom_status(f"step {run.step}: waiting {seconds:g} s for the model")
             finish = yield from events.before(ctx.create_timer(timedelta(seconds=seconds)))
@@ -37,19 +38,8 @@ def take_step(ctx: durable.OrchestrationContext, run: Run, events: Events) -> St
             return end
 
 
-def _call_tools(ctx: durable.OrchestrationContext, run: Run, events: Events, tools: CallTools) -> Steps[Move]:
-    if tools.calls:
-        ctx.set_custom_status(f"step {run.step}: {len(tools.calls)} tool calls")
-        work = [call(ctx, tool_activity(tool), run.call_ref(index).to_dict()) for index, tool in tools.calls]
-        # All or none of them may have failed: each has written its own outcome, or the next model step tells the
-        # model that it has none. (Waiting for no task at all would never end.)
-        if finish := (yield from events.before(durable.when_all(work))):
-            return finish
-    return run.awaiting_approval() if tools.awaiting else run.next_step()
-
-
 def await_approval(ctx: durable.OrchestrationContext, run: Run, events: Events) -> Steps[Move]:
-    ctx.set_custom_status(f"step {run.step}: waiting for approval")
+    ctx.set_custom_status(f"step {run.step}: waiting for a person")
     if events.decided.is_complete:
         events.decided = ctx.wait_for_external_event(APPROVAL)
     looking = call(ctx, LOOK_AT_APPROVALS, run.step_ref.to_dict())
@@ -59,7 +49,7 @@ def await_approval(ctx: durable.OrchestrationContext, run: Run, events: Events) 
         return Finish(Reason.INTERNAL_ERROR, "The approvals could not be read; the log says why.")
     match decide_on_look(Look.from_dict(looking.get_result()), run):
         case CallTools() as calls:
-            return (yield from _call_tools(ctx, run, events, calls))
+            return (yield from call_tools(ctx, run, events, calls))
         case AskApproval(seconds):
             return (yield from events.decision(ctx, run, seconds))
         case Finish() as end:

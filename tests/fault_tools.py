@@ -49,14 +49,14 @@ def refuse(message: str) -> str:
     raise ToolError(message)
 
 
-@tool(timeout=0.3)
+@tool(idempotent=True, timeout=0.3)
 async def hang_async() -> str:
     """Never answer, politely."""
     await asyncio.sleep(3600)
     return "never"
 
 
-@tool(timeout=0.3)
+@tool(idempotent=True, timeout=0.3)
 def hang_in_thread() -> str:
     """Never answer, and hold a thread."""
     time.sleep(30)
@@ -83,17 +83,32 @@ def flaky(counter: str) -> str:
 
 
 @tool
-def send_once(counter: str, context: ToolContext) -> str:
-    """Do something that must not be done twice, then fail to say so.
+def send_once(sent: str, context: ToolContext) -> str:
+    """Do something that must not be done twice, and fail to say so the first time.
 
     Args:
-        counter: A file to count effects in.
+        sent: A file for the idempotency key of each effect.
     """
-    _count(counter)
-    raise ToolUnavailable("the confirmation was lost")
+    with Path(sent).open("a") as keys:
+        keys.write(f"{context.idempotency_key}\n")
+    if len(Path(sent).read_text().splitlines()) == 1:
+        raise ToolUnavailable("the confirmation was lost")
+    return "sent"
 
 
-@tool
+@tool(timeout=0.3)
+def send_and_hang(sent: str) -> str:
+    """Do something that must not be done twice, and never answer.
+
+    Args:
+        sent: A file that is there afterwards.
+    """
+    Path(sent).touch()
+    time.sleep(3)
+    return "too late"
+
+
+@tool(once_per_turn=False)
 async def slow_effect(folder: str) -> str:
     """Leave a file behind, slowly.
 

@@ -1,4 +1,4 @@
-"""Approvals over HTTP: list what waits for a person, decide on it."""
+"""Questions about tool calls over HTTP: list what waits for a person, decide on it."""
 
 import logging
 
@@ -33,9 +33,9 @@ async def list_approvals(req: Request) -> Response:
 @bp.durable_client_input(client_name="client")
 @endpoint(DECIDE_APPROVAL)
 async def decide_approval(req: Request, client: df.DurableFunctionsClient) -> Response:
-    task_id, call_id = req.path_params["task_id"], req.path_params["call_id"]
+    task_id, approval_id = req.path_params["task_id"], req.path_params["approval_id"]
     request = await read_json(req, DecisionRequest)
-    approval = await decide(services(), caller(req), task_id, call_id, request)
+    approval = await decide(services(), caller(req), task_id, approval_id, request)
     # The store has it. If the event is lost, the task finds it when it looks next.
     try:
         await client.raise_orchestration_event(task_id, APPROVAL)

@@ -149,20 +149,23 @@ CANCEL_TASK = Route(
     "POST", "agent/task/{task_id}/cancel", "task:run", "Cancel a task", {200: TaskSummary}, problems=(409,)
 )
 LIST_APPROVALS = Route(
-    "GET", "approvals", "approve", "List the tool calls that wait for your approval",
+    "GET", "approvals", "approve", "List the tool calls that wait for your decision",
     {200: ApprovalPageView}, query=ApprovalListQuery,
 )  # fmt: skip
 DECIDE_APPROVAL = Route(
     "POST",
-    "agent/task/{task_id}/approvals/{call_id}",
+    "agent/task/{task_id}/approvals/{approval_id}",
     "approve",
-    "Approve or reject a tool call",
+    "Approve or reject a tool call, or say what became of it",
     {200: ApprovalView},
     takes=DecisionRequest,
     problems=(409,),
     examples={
         "yes": {"decision": "approve"},
         "no": {"decision": "reject", "comment": "Write to the whole team instead."},
+        "it took effect": {"resolve": "committed", "result": "The order is A-1042.", "comment": "Seen in the shop."},
+        "it did not": {"resolve": "failed", "comment": "The shop has no such order."},
+        "once more": {"resolve": "retry"},
     },
 )
 GET_THREAD = Route(

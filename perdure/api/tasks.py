@@ -146,8 +146,7 @@ async def settle(app: Services, task: Task, orchestration: str | None) -> Task:
 async def end(app: Services, task: Task, reason: Reason, detail: str) -> Task:
     """End a task from outside its orchestration. Returns it as it stands: the first reason counts."""
     ended = await app.tasks.finish(task.tenant, task.id, reason, None, detail)
-    if task.agent.approval:
-        await app.approvals.withdraw(Reference(task.tenant, task.id))
+    await app.approvals.withdraw(Reference(task.tenant, task.id))
     await _leave_thread(app, task)
     await app.active.leave(task.tenant, task.user, task.id)
     return ended

@@ -10,6 +10,7 @@ ORCHESTRATORS = (AGENT_TASK, INGEST_DOCUMENTS)
 
 JOIN_THREAD = "join_thread"
 MODEL_STEP = "model_step"
+SETTLE_CALLS = "settle_calls"
 LOOK_AT_APPROVALS = "look_at_approvals"
 FINISH_TASK = "finish_task"
 SPLIT_DOCUMENT = "split_document"
@@ -17,7 +18,7 @@ EMBED_CHUNKS = "embed_chunks"
 PUBLISH_DOCUMENT = "publish_document"
 DISCARD_DOCUMENT = "discard_document"
 ACTIVITIES = (
-    JOIN_THREAD, MODEL_STEP, LOOK_AT_APPROVALS, FINISH_TASK,
+    JOIN_THREAD, MODEL_STEP, SETTLE_CALLS, LOOK_AT_APPROVALS, FINISH_TASK,
     SPLIT_DOCUMENT, EMBED_CHUNKS, PUBLISH_DOCUMENT, DISCARD_DOCUMENT,
 )  # fmt: skip
 """Every activity that is not a tool."""
@@ -26,7 +27,7 @@ CANCEL = "cancel"
 """The external event that wakes a task to end it."""
 
 APPROVAL = "approval"
-"""The external event that wakes a task that waits for approvals, when one was decided on."""
+"""The external event that wakes a task that waits for people to decide, when one has."""
 
 TURN = "turn"
 """The external event that wakes a task that waits for its thread, when its turn has come."""

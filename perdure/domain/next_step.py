@@ -37,6 +37,7 @@ class StepOutcome:
         calls: For `calls`: the index and tool of every call to run. Calls that cannot run (an unknown tool) are
             settled already and not listed.
         awaiting: For `calls`: how many more wait for a person's approval.
+        timeout: For `calls`: the longest time-out of a call to run, in seconds.
         retry_after: For `unavailable`: seconds the provider asks for. For `limited`: seconds until the limit passes.
         detail: For `unavailable`, `rejected` and `budget_exceeded`: one sentence for the caller.
     """
@@ -48,10 +49,12 @@ class StepOutcome:
     retry_after: float | None = None
     detail: str | None = None
     awaiting: int = 0
+    timeout: float = 0.0
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "StepOutcome":
-        return cls(data["kind"], _calls(data["calls"]), data["retry_after"], data["detail"], data["awaiting"])
+        calls = _calls(data["calls"])
+        return cls(data["kind"], calls, data["retry_after"], data["detail"], data["awaiting"], data["timeout"])
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -62,18 +65,40 @@ class Look:
     """What a look at a step's approvals came to, as the `look_at_approvals` activity reports it.
 
     Attributes:
-        calls: The index and tool of every call that was approved and has not run.
+        calls: The index and tool of every call that was approved, or is to be run again, and has not run.
         expires: Seconds until the first of those that wait expires; None when nothing waits any more.
         ended: Why the task does not go on: it had `ended` already, or its `lease_lost`.
+        timeout: The longest time-out of a call to run, in seconds.
     """
 
     calls: tuple[tuple[int, str], ...] = ()
     expires: float | None = None
     ended: Literal["ended", "lease_lost"] | None = None
+    timeout: float = 0.0
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Look":
-        return cls(_calls(data["calls"]), data["expires"], data["ended"])
+        return cls(_calls(data["calls"]), data["expires"], data["ended"], data["timeout"])
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of calls that were given up, as the `settle_calls` activity reports it.
+
+    Attributes:
+        awaiting: Whether a person is asked about some of them.
+        again: Seconds until none of those that have no outcome yet can be at work any more; None when all have one.
+    """
+
+    awaiting: bool = False
+    again: float | None = None
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Settled":
+        return cls(**data)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -81,10 +106,12 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class CallTools:
-    """Run these calls side by side; then wait for approvals, or take the next step."""
+    """Run these calls side by side, none of which may take longer than `timeout` seconds; then wait for people to
+    decide, or take the next step."""
 
     calls: tuple[tuple[int, str], ...]
     awaiting: bool = False
+    timeout: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +148,7 @@ def decide(outcome: StepOutcome, run: Run) -> Decision:
         case "calls" if run.step >= run.max_steps:
             return Finish(Reason.STEP_LIMIT, f"No answer within {run.max_steps} steps.")
         case "calls":
-            return CallTools(outcome.calls, awaiting=outcome.awaiting > 0)
+            return CallTools(outcome.calls, outcome.awaiting > 0, outcome.timeout)
         case "empty":
             return Finish(Reason.EMPTY_REPLY, "The model answered with neither text nor tool calls.")
         case "unavailable" if run.failures + 1 >= MAX_FAILURES:
@@ -143,7 +170,7 @@ def decide_on_look(look: Look, run: Run) -> CallTools | AskApproval | Finish:
     if look.ended is not None:
         return _stopped(look.ended)
     if look.calls or look.expires is None:
-        return CallTools(look.calls, awaiting=look.expires is not None)
+        return CallTools(look.calls, look.expires is not None, look.timeout)
     patience = PATIENCE_WITH_THREAD if run.thread else PATIENCE
     # A second more than until it expires: then it has.
     return AskApproval(min(look.expires + 1.0, patience))

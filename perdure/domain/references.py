@@ -44,6 +44,14 @@ class CallRef(Reference):
 
 
 @dataclass(frozen=True, slots=True)
+class CallsRef(Reference):
+    """Several tool calls of one step."""
+
+    step: int
+    calls: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Closing(Reference):
     """The end of a task: at which step, why, and one sentence for the caller unless it was answered."""
 
@@ -64,7 +72,7 @@ class Run(Reference):
         failures: How often in a row the model was unavailable for that step.
         thread: The conversation the task continues, or None.
         joined: Whether the task is the thread's writer by now.
-        awaiting: Whether calls of the step wait for a person's approval.
+        awaiting: Whether calls of the step wait for a person to decide.
     """
 
     deadline: str
@@ -94,6 +102,9 @@ class Run(Reference):
 
     def call_ref(self, index: int) -> CallRef:
         return CallRef(self.tenant, self.task, self.step, index)
+
+    def calls_ref(self, calls: list[int]) -> CallsRef:
+        return CallsRef(self.tenant, self.task, self.step, calls)
 
     def as_writer(self) -> "Run":
         return replace(self, joined=True)

@@ -56,9 +56,10 @@ class CallState(StrEnum):
     """A tool call's place in the effect ledger.
 
     `prepared` (recorded, not started) or `awaiting_approval` (by a person) -> `dispatched` (a tool that must not run
-    twice was started) -> `committed` (it returned) or `failed` (it did not, and the model was told why). A call that a
-    later attempt finds `dispatched` is `unknown`: it may have happened, and it is not run again. A call of an
-    idempotent tool that could not reach what it needs is `unavailable` until an attempt gets through.
+    twice was started) -> `committed` (it returned) or `failed` (it did not, and the model was told why). A call that is
+    `dispatched` and cannot be at work any more is `unknown`: it may have happened. A person is asked what became of it,
+    and makes it `committed`, `failed` or, to be run again, `prepared`. A call of an idempotent tool that could not
+    reach what it needs is `unavailable` until an attempt gets through.
     """
 
     PREPARED = "prepared"
@@ -180,6 +181,8 @@ class LedgerEntry:
         arguments: JSON text as the model wrote it.
         key: Idempotency key, the same for every attempt at this call.
         content: What the model is told; None until the call is settled.
+        doubts: How often its outcome was unknown. Each time a person is asked, in an approval of this number.
+        same_as: Index of the call of its step that it repeats. It is not run; the outcome of that one is its own.
     """
 
     step: int
@@ -191,11 +194,14 @@ class LedgerEntry:
     content: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    doubts: int = 0
+    same_as: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TaskRecord:
-    """All that is stored of a task: the task, its steps in order, and its calls by (step, index).
+    """All that is stored of a task: the task, its steps in order, and its calls by (step, index), those that repeat
+    another with the outcome of that one.
 
     `earlier` is the conversation before the task, as much of it as the model may see, fixed when the task joined its
     thread.

@@ -2,7 +2,8 @@
 
 1. The model step records a call that needs an approval as `awaiting_approval`, and the approval beside it.
 2. A person decides through the API. That is stored first; then the orchestration is woken.
-3. The orchestration then looks here: what was rejected or has expired is settled, what was approved may run.
+3. The orchestration then looks here: what was rejected or has expired is settled, what was approved may run. So is what
+   people decided on unknown outcomes; see `doubts`.
 4. Before any tool runs, `refusal` asks for the stored approval of exactly these arguments.
 """
 
@@ -16,11 +17,12 @@ from pydantic_core import to_jsonable_python
 
 from perdure.bootstrap import Services
 from perdure.documents.port import DocumentChanged
-from perdure.domain.approval import Approval, ApprovalState
+from perdure.domain.approval import Approval, ApprovalState, Kind
 from perdure.domain.next_step import Look
 from perdure.domain.references import CallRef, StepRef
 from perdure.domain.task import SETTLED, CallState, LedgerEntry, Task
 from perdure.domain.thread import LeaseLost, hold
+from perdure.loop import doubts
 from perdure.stores.approvals import FoundApproval
 from perdure.stores.tasks import FoundCall
 from perdure.tools.approval import NEVER, is_needed
@@ -63,7 +65,7 @@ def approvals_for(task: Task, calls: Sequence[LedgerEntry]) -> list[Approval]:
 
 
 async def look(app: Services, ref: StepRef) -> Look:
-    """See what was decided on the calls of a step, and settle those that will not run."""
+    """See what was decided on the calls of a step, and settle those that will not run (again)."""
     now = datetime.now(UTC)
     if ref.thread is not None:
         try:
@@ -77,16 +79,13 @@ async def look(app: Services, ref: StepRef) -> Look:
     waiting: list[float] = []
     for found in await app.approvals.of_step(ref):
         approval = await _up_to_date(app, ref, found, now)
-        match approval.state:
-            case ApprovalState.PENDING:
-                waiting.append((approval.expires_at - now).total_seconds())
-            case ApprovalState.APPROVED:
-                call = await app.tasks.call(CallRef(ref.tenant, ref.task, ref.step, approval.index))
-                if call.entry.state not in SETTLED:
-                    runnable.append((approval.index, approval.tool))
-            case ApprovalState.REJECTED | ApprovalState.EXPIRED | ApprovalState.WITHDRAWN:
-                await _settle(app, ref, approval, now)
-    return Look(tuple(runnable), max(min(waiting), 0.0) if waiting else None)
+        call = CallRef(ref.tenant, ref.task, ref.step, approval.index)
+        if approval.state is ApprovalState.PENDING:
+            waiting.append((approval.expires_at - now).total_seconds())
+        elif await (_may_run if approval.kind is Kind.APPROVAL else doubts.carry_out)(app, call, approval):
+            runnable.append((approval.index, approval.tool))
+    longest = max((tool.timeout for _, name in runnable if (tool := app.tools.get(name))), default=0.0)
+    return Look(tuple(runnable), max(min(waiting), 0.0) if waiting else None, timeout=longest)
 
 
 async def refusal(app: Services, tool: Tool, ref: CallRef, found: FoundCall, key: str) -> str | None:
@@ -96,6 +95,8 @@ async def refusal(app: Services, tool: Tool, ref: CallRef, found: FoundCall, key
         key: What the key of the call must be, made anew from its arguments.
     """
     entry = found.entry
+    if entry.doubts and key != entry.key:
+        return NOT_APPROVED
     awaited = entry.state is CallState.AWAITING_APPROVAL
     if not awaited and not needs_approval(found.task.agent.approval, tool, entry.arguments):
         return None
@@ -114,13 +115,17 @@ async def _up_to_date(app: Services, ref: StepRef, found: FoundApproval, now: da
     return approval
 
 
-async def _settle(app: Services, ref: StepRef, approval: Approval, now: datetime) -> None:
+async def _may_run(app: Services, ref: CallRef, approval: Approval) -> bool:
+    """Whether a call is to be run now that it was decided on. It is settled if not."""
+    found = await app.tasks.call(ref)
+    if found.entry.state in SETTLED or found.entry.doubts:
+        return False
+    if approval.state is ApprovalState.APPROVED:
+        return True
     said = f"{REJECTED} Their comment: {approval.comment}" if approval.comment else REJECTED
     content = said if approval.state is ApprovalState.REJECTED else EXPIRED
-    call = CallRef(ref.tenant, ref.task, ref.step, approval.index)
-    found = await app.tasks.call(call)
-    if found.entry.state in SETTLED:
-        return
+    now = datetime.now(UTC)
     entry = replace(found.entry, state=CallState.FAILED, content=content, started_at=now, ended_at=now)
     with suppress(DocumentChanged):
-        await app.tasks.put_call(call, found, entry)
+        await app.tasks.put_call(ref, found, entry)
+    return False

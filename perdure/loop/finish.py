@@ -34,7 +34,7 @@ async def finish(app: Services, end: Closing) -> Finished:
     elif reason is Reason.BUDGET_EXCEEDED:
         result = next((step.text for step in reversed(record.steps) if step.text.strip()), None)
     task = await app.tasks.finish(end.tenant, end.task, reason, result, detail)
-    if task.agent.approval:
+    if task.agent.approval or any(call.doubts for call in record.calls):
         await app.approvals.withdraw(end)
     await app.active.leave(task.tenant, task.user, task.id)
     return Finished(replace(record, task=task), next_writer)

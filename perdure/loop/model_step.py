@@ -71,8 +71,9 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
     await app.tasks.add_calls(ref, calls)
     asked = approvals_for(record.task, calls)
     await app.approvals.ask(ref, asked)
-    runnable = tuple((call.index, call.tool) for call in calls if call.state is CallState.PREPARED)
-    return StepOutcome("calls", runnable, awaiting=len(asked))
+    run = [call for call in calls if call.state is CallState.PREPARED and call.same_as is None]
+    longest = max((tools[call.tool].timeout for call in run), default=0.0)
+    return StepOutcome("calls", tuple((call.index, call.tool) for call in run), awaiting=len(asked), timeout=longest)
 
 
 async def _ask(app: Services, ref: StepRef, record: TaskRecord, request: ModelRequest) -> Step | StepOutcome:

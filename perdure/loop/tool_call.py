@@ -3,9 +3,12 @@
 1. The model step records each call as `prepared`, with its key.
 2. A tool that must not run twice is marked `dispatched` before it starts. Who marks it runs it: of two attempts at the
    same time, the one that finds the entry changed under its hands does not. An attempt that finds a call `dispatched`
-   by one that must be gone cannot know whether the effect happened; it says `unknown` and leaves the tool alone.
+   by one that must be gone cannot know whether the effect happened; it says `unknown`, asks a person what became of the
+   call, and leaves the tool alone. So does one whose tool times out, or says that it is unavailable.
 3. The outcome is written as `committed` or `failed`. An attempt that finds an outcome has nothing to do, and no outcome
-   is ever overwritten: the model may have been told of it.
+   is ever overwritten: the model may have been told of it. What is `unknown` is a person's to decide.
+
+A call that says the same as an earlier one of its step is that call: it is not run, and has the outcome of the other.
 """
 
 import hashlib
@@ -13,14 +16,14 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from perdure.bootstrap import Services
 from perdure.documents.port import DocumentChanged, DocumentTooLarge
-from perdure.domain.conversation import UNKNOWN
 from perdure.domain.messages import ToolCall
 from perdure.domain.references import CallRef, StepRef
 from perdure.domain.task import SETTLED, Agent, CallState, LedgerEntry, Step
+from perdure.loop import doubts
 from perdure.loop.approvals import needs_approval, refusal
 from perdure.redaction import content_log
 from perdure.stores.facts import UserFacts
@@ -35,9 +38,6 @@ ENDED = "The task had ended before this call was run, so it was not run."
 TOO_MANY = "Not run: at most {limit} calls are run in one turn. Ask for fewer."
 TOO_LARGE = "The tool ran, but its result is too large to be stored. Narrow the request."
 
-GRACE = timedelta(seconds=10)
-"""How long after its time-out a dispatched call may still be writing down its outcome."""
-
 logger = logging.getLogger(__name__)
 
 
@@ -48,6 +48,7 @@ class CallInterrupted(Exception):
 def prepare(ref: StepRef, step: Step, tools: Mapping[str, Tool], agent: Agent) -> list[LedgerEntry]:
     """Make the entries of a step's calls. Those that cannot run are settled at once, with the reason."""
     entries: list[LedgerEntry] = []
+    first: dict[tuple[str, str], int] = {}
     limit = agent.limits.max_calls
     for index, call in enumerate(step.calls):
         entry = LedgerEntry(ref.step, index, call.name, call.arguments, _key(ref, index, call.name, call.arguments))
@@ -55,6 +56,8 @@ def prepare(ref: StepRef, step: Step, tools: Mapping[str, Tool], agent: Agent) -
         if refusal:
             at = step.ended_at
             entry = replace(entry, state=CallState.FAILED, content=refusal, started_at=at, ended_at=at)
+        elif tools[call.name].once_per_turn and (same := first.setdefault(_said(call), index)) != index:
+            entry = replace(entry, same_as=same, key=entries[same].key)
         elif needs_approval(agent.approval, tools[call.name], call.arguments):
             entry = replace(entry, state=CallState.AWAITING_APPROVAL)
         entries.append(entry)
@@ -83,9 +86,9 @@ async def _attempt(app: Services, tool: Tool, ref: CallRef) -> CallState:
     if entry.state in SETTLED:
         return entry.state
     if entry.state is CallState.DISPATCHED:
-        if entry.started_at and now < entry.started_at + timedelta(seconds=tool.timeout) + GRACE:
+        if doubts.seconds_at_work(entry, tool.timeout, now):
             raise CallInterrupted(f"{tool.name} was started by an attempt that may still be at work")
-        return await _settle(app, ref, found, CallState.UNKNOWN, UNKNOWN)
+        return await doubts.ask(app, ref, found)
     if found.task.reason is not None:
         return await _settle(app, ref, found, CallState.FAILED, ENDED)
     key = _key(ref, ref.index, tool.name, entry.arguments)
@@ -112,10 +115,12 @@ async def _run(app: Services, tool: Tool, ref: CallRef, found: FoundCall) -> Cal
         logger.warning("Tool %s is unavailable to task %s", tool.name, ref.task)
         content_log.warning("Tool %s is unavailable to task %s: %s", tool.name, ref.task, error)
         if not tool.idempotent:
-            return await _settle(app, ref, found, CallState.UNKNOWN, UNKNOWN)
+            return await doubts.ask(app, ref, found)
         await _settle(app, ref, found, CallState.UNAVAILABLE, f"{tool.name} is unavailable: {error}"[:500])
         raise CallInterrupted(f"{tool.name} is unavailable") from None
     content_log.info("Task %s has of %s: %s", ref.task, tool.name, outcome.content)
+    if outcome.timed_out and not tool.idempotent:
+        return await doubts.ask(app, ref, found)
     state = CallState.FAILED if outcome.is_error else CallState.COMMITTED
     if state is CallState.COMMITTED:
         await app.tool_cache.put(ref.tenant, tool, found.entry.arguments, outcome.content)
@@ -136,6 +141,10 @@ def _refusal(call: ToolCall, tools: Mapping[str, Tool]) -> str | None:
     if tool is None:
         return f"There is no tool {call.name[:64]!r}. The tools are: {', '.join(sorted(tools)) or 'none'}."
     return None
+
+
+def _said(call: ToolCall) -> tuple[str, str]:
+    return call.name, canonical(call.arguments)
 
 
 def _key(ref: StepRef | CallRef, index: int, tool: str, arguments: str) -> str:

@@ -51,7 +51,7 @@ class ActiveTasks:
         self._clock = clock
 
     async def enter(self, tenant: str, user: str, task: str, over_by: datetime) -> None:
-        """Count a task until it leaves, or is over. Counted already, it is not counted again.
+        """Count a task until it leaves, or is over. Counted already, it is not counted again, but perhaps for longer.
 
         Raises:
             TooManyTasks: There is no room for it.
@@ -61,7 +61,11 @@ class ActiveTasks:
         def add(body: Body) -> bool:
             tasks, now = body["tasks"], self._clock()
             if task in tasks:
-                return False
+                if until <= tasks[task][1]:
+                    return False
+                tasks[task] = [whom, until]
+                body["ttl"] = max(body["ttl"], math.ceil(until - now))
+                return True
             running = {id: other for id, other in tasks.items() if other[1] > now}
             own = sum(other == whom for other, _ in running.values())
             for whose, limit, count in (

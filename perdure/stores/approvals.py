@@ -1,6 +1,7 @@
 """Approvals, each in the partition of its task.
 
-approval-<task id>-00003-00012    of call 12 of the task's third step
+approval-<task id>-00003-00012        of call 12 of the task's third step
+approval-<task id>-00003-00012-001    what became of that call, when its outcome was unknown for the first time
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,9 +13,12 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from perdure.documents.containers import TASKS
-from perdure.documents.port import Create, DocumentChanged, DocumentExists, Documents, in_batches
+from perdure.documents.port import Create, DocumentChanged, DocumentExists, Documents, Replace, in_batches
 from perdure.domain.approval import Approval, ApprovalState
 from perdure.domain.references import Reference, StepRef
+from perdure.domain.task import LedgerEntry
+from perdure.stores import task_documents
+from perdure.stores.tasks import FoundCall
 
 APPROVAL = "approval"
 PAGE = 100
@@ -53,6 +57,15 @@ class ApprovalStore:
             with suppress(DocumentExists):
                 await self._store.batch(TASKS, (ref.tenant, ref.task), batch)
 
+    async def ask_what_became(self, ref: Reference, found: FoundCall, entry: LedgerEntry, approval: Approval) -> None:
+        """Write a call as unknown and ask about it, both or neither.
+
+        Raises:
+            DocumentChanged: The call is not as it was found any more.
+        """
+        unknown = Replace(task_documents.from_call(entry) | self._ttl, found.etag)
+        await self._store.batch(TASKS, (ref.tenant, ref.task), [unknown, Create(_body(approval) | self._ttl)])
+
     async def pending(self, tenant: str, user: str | None, limit: int, continuation: str | None) -> ApprovalPage:
         """List what waits for a decision in the tasks of a user, or of everybody in the tenant."""
         where = {"type": APPROVAL, "state": ApprovalState.PENDING.value} | ({"user": user} if user else {})
@@ -63,9 +76,9 @@ class ApprovalStore:
         """Read all approvals of a step."""
         return await self._all(ref, f"{ref.step:05}-")
 
-    async def get(self, ref: Reference, step: int, index: int) -> FoundApproval | None:
-        """Read the approval of one call; None when it was never asked for."""
-        stored = await self._store.read(TASKS, (ref.tenant, ref.task), _id(ref.task, step, index))
+    async def get(self, ref: Reference, step: int, index: int, number: int = 0) -> FoundApproval | None:
+        """Read the approval of one call, or what was asked of it later; None when it was never asked."""
+        stored = await self._store.read(TASKS, (ref.tenant, ref.task), _id(ref.task, step, index, number))
         return FoundApproval(to_approval(stored.body), stored.etag) if stored else None
 
     async def put(self, ref: Reference, found: FoundApproval, approval: Approval) -> FoundApproval:
@@ -105,8 +118,8 @@ def to_approval(body: dict[str, Any]) -> Approval:
 
 def _body(approval: Approval) -> dict[str, Any]:
     fields = _approval.dump_python(approval, mode="json")
-    return {**fields, "id": _id(approval.task, approval.step, approval.index), "type": APPROVAL}
+    return {**fields, "id": _id(approval.task, approval.step, approval.index, approval.number), "type": APPROVAL}
 
 
-def _id(task: str, step: int, index: int) -> str:
-    return f"{APPROVAL}-{task}-{step:05}-{index:05}"
+def _id(task: str, step: int, index: int, number: int) -> str:
+    return f"{APPROVAL}-{task}-{step:05}-{index:05}" + (f"-{number:03}" if number else "")

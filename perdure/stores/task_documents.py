@@ -6,6 +6,7 @@ a default, so that documents of an earlier one can still be read.
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -89,6 +90,17 @@ def to_record(bodies: Iterable[Body]) -> TaskRecord | None:
     return TaskRecord(
         to_task(by_type[TASK][0]),
         tuple(sorted(map(to_step, by_type.get(STEP, ())), key=lambda step: step.number)),
-        tuple(sorted(map(to_call, by_type.get(CALL, ())), key=lambda call: (call.step, call.index))),
+        _answered(sorted(map(to_call, by_type.get(CALL, ())), key=lambda call: (call.step, call.index))),
         *(_messages.validate_python(body["messages"]) for body in by_type.get(CONTEXT, ())),
     )
+
+
+def _answered(calls: Iterable[LedgerEntry]) -> tuple[LedgerEntry, ...]:
+    """Give each call that repeats an earlier one the outcome of that."""
+    answered: dict[tuple[int, int], LedgerEntry] = {}
+    for call in calls:
+        if call.same_as is not None:
+            first = answered[call.step, call.same_as]
+            call = replace(first, index=call.index, arguments=call.arguments, same_as=call.same_as)
+        answered[call.step, call.index] = call
+    return tuple(answered.values())

@@ -42,6 +42,11 @@ class ToolOutcome:
 
     content: str
     is_error: bool
+    timed_out: bool = False
+
+
+class _TimedOut(ToolError):
+    """The tool did not end in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,8 @@ async def run_tool(tool: Tool, arguments: str, context: ToolContext) -> ToolOutc
         raise
     except ToolError as error:
         message = _text_of(error) or f"{tool.name} failed without saying why."
-        return ToolOutcome(_cut(message, max(tool.max_result_bytes, MIN_MESSAGE_BYTES)), is_error=True)
+        content = _cut(message, max(tool.max_result_bytes, MIN_MESSAGE_BYTES))
+        return ToolOutcome(content, is_error=True, timed_out=isinstance(error, _TimedOut))
     except asyncio.CancelledError as error:
         # Cancelled from outside, or by the tool's own hand? Only the first is for the caller to know.
         if (task := asyncio.current_task()) and task.cancelling():
@@ -113,7 +119,7 @@ async def _ending(tool: Tool, call: Callable[[], Any]) -> _Ending:
             work.cancel()
             await asyncio.wait({work}, timeout=CLEANUP_SECONDS)
     stopped = isinstance(work, asyncio.Task) and work.done()
-    raise ToolError(_timed_out(tool, "was stopped" if stopped else "was abandoned and may still be running"))
+    raise _TimedOut(_timed_out(tool, "was stopped" if stopped else "was abandoned and may still be running"))
 
 
 async def _awaited(tool: Tool, call: Callable[[], Any]) -> _Ending:

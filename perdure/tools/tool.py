@@ -2,7 +2,7 @@
 
 Exception
 ├── ToolError          the model should read this, and may do better: the message is shown as it is
-└── ToolUnavailable    something outside failed for now: an idempotent tool may be tried again
+└── ToolUnavailable    something outside failed for now: an idempotent tool is tried again, otherwise a person is asked
 """
 
 import math
@@ -35,7 +35,8 @@ class ToolError(Exception):
 
 
 class ToolUnavailable(Exception):
-    """A passing fault of something outside. The call may be tried again if the tool is idempotent."""
+    """A passing fault of something outside. The call of an idempotent tool is tried again; of another nobody knows
+    whether it took effect, and a person is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,8 @@ class Tool[**P = ..., R = Any]:
             true. An agent may decide otherwise.
         timeout: Seconds it may run.
         max_result_bytes: Size its result may have in UTF-8; a larger one becomes an error that the model reads.
+        once_per_turn: Whether equal calls of one turn of the model are one call. A tool that gives something else each
+            time, such as dice, says False.
         cache_ttl: Seconds for which an equal call may be answered from the cache; None never caches.
         version: Change it when equal arguments give another result than before: cached results are then forgotten.
     """
@@ -149,6 +152,7 @@ class Tool[**P = ..., R = Any]:
     max_result_bytes: int
     cache_ttl: int | None
     version: str = "1"
+    once_per_turn: bool = True
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function as if it were not decorated: no validation, no time limit."""
@@ -189,6 +193,7 @@ def tool(
     max_result_bytes: int = MAX_RESULT_BYTES,
     cache_ttl: int | None = None,
     version: str = "1",
+    once_per_turn: bool = True,
 ) -> Declare: ...
 
 
@@ -202,6 +207,7 @@ def tool(
     max_result_bytes: int = MAX_RESULT_BYTES,
     cache_ttl: int | None = None,
     version: str = "1",
+    once_per_turn: bool = True,
 ) -> Any:
     """Declare a function as a tool, bare (`@tool`) or with its policy (`@tool(idempotent=True)`).
 
@@ -228,6 +234,7 @@ def tool(
             max_result_bytes=max_result_bytes,
             cache_ttl=cache_ttl,
             version=version,
+            once_per_turn=once_per_turn,
         )
         _check_policy(made)
         return made

@@ -14,7 +14,7 @@ name: faulty
 description: An agent whose tools misbehave.
 instructions: Try everything.
 tools: [echo, nap, explode, refuse, hang_async, hang_in_thread, flood, flaky, send_once, dangerous, calculate,
-  slow_effect, huge, transfer, send_email]
+  slow_effect, huge, transfer, send_email, send_and_hang]
 approval:
   transfer: amount > 100
 limits:
@@ -41,7 +41,7 @@ IMPATIENT = """
 name: impatient
 description: An agent that waits for nobody.
 instructions: Ask once.
-tools: [dangerous]
+tools: [dangerous, send_and_hang]
 limits:
   max_seconds: 30
   approval_seconds: 1

@@ -46,7 +46,7 @@ class Stage:
         path = f"/agent/task/{started['task_id']}/approvals/1-0"
         until(lambda: self._owner.post(path, json={"decision": "reject"}), lambda response: response.status_code == 200)
         self._app.finish(started["task_id"], client=self._owner)
-        return {"task_id": started["task_id"], "call_id": "1-0"}
+        return {"task_id": started["task_id"], "approval_id": "1-0"}
 
     def new_task(self) -> Things:
         query = self._provider.plan("A task whose history goes", [Answer("Done.")])
@@ -137,7 +137,7 @@ EXAMPLES: Mapping[str, Example] = {
     "decide_approval": Example(
         409,
         needs=lambda stage: stage.decided_call,
-        missing={**NO_TASK, "call_id": "1-0"},
+        missing={**NO_TASK, "approval_id": "1-0"},
         of="tenant",
         json={"decision": "approve"},
     ),

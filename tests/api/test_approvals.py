@@ -32,9 +32,13 @@ def wait_for_call(client: httpx.Client, task_id: str) -> dict[str, Any]:
     return approval
 
 
+def answer_question(client: httpx.Client, approval: dict[str, Any], **said: str) -> httpx.Response:
+    path = f"/agent/task/{approval['task_id']}/approvals/{approval['approval_id']}"
+    return client.post(path, json=said)
+
+
 def decide(client: httpx.Client, approval: dict[str, Any], decision: str, comment: str = "") -> httpx.Response:
-    path = f"/agent/task/{approval['task_id']}/approvals/{approval['call_id']}"
-    return client.post(path, json={"decision": decision, "comment": comment})
+    return answer_question(client, approval, decision=decision, comment=comment)
 
 
 def told(provider: ScriptedProvider, query: str, first: Answer) -> tuple[str, list[str]]:
@@ -81,6 +85,7 @@ def test_a_call_that_was_approved_is_run_and_not_before(app: App, provider: Scri
     assert (approval["tool"], approval["input"], approval["agent"], approval["user"], approval["state"]) == (
         "dangerous", "{}", "faulty", "developer", "pending",
     )  # fmt: skip
+    assert (approval["kind"], approval["call_id"], approval["approval_id"]) == ("approval", "1-0", "1-0")
     time_left = datetime.fromisoformat(approval["expires_at"]) - datetime.fromisoformat(approval["asked_at"])
     assert time_left.total_seconds() == 24 * 3600
     task = app.client.get(f"/agent/task/{task_id}").json()
@@ -217,13 +222,13 @@ def test_users_see_and_decide_on_their_own_calls_and_administrators_on_all_of_th
     app.finish(task_id, client=ann)
 
 
-@pytest.mark.parametrize("call_id", ["1-1", "2-0", "1-00", "0-0", "1", "x", "1-0-0", "99999999-1"])
-def test_a_call_that_needs_no_approval_cannot_be_decided_on(app: App, provider: ScriptedProvider, call_id: str) -> None:
-    query = provider.plan(f"Nothing dangerous about {call_id}", [Answer("Fine.")])
+@pytest.mark.parametrize("id", ["1-1", "2-0", "1-00", "0-0", "1", "x", "1-0-0", "1-0-1", "99999999-1"])
+def test_what_nobody_is_asked_cannot_be_decided_on(app: App, provider: ScriptedProvider, id: str) -> None:
+    query = provider.plan(f"Nothing dangerous about {id}", [Answer("Fine.")])
     task = app.run(query)
-    response = decide(app.client, {"task_id": task["task_id"], "call_id": call_id}, "approve")
+    response = decide(app.client, {"task_id": task["task_id"], "approval_id": id}, "approve")
     assert response.status_code == 404
-    assert "GET /api/approvals lists those that do" in response.json()["detail"]
+    assert "GET /api/approvals lists what waits" in response.json()["detail"]
 
 
 def test_a_stream_tells_of_the_question_and_of_the_decision(app: App, provider: ScriptedProvider) -> None:

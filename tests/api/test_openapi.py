@@ -4,7 +4,9 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 import jsonschema
@@ -12,6 +14,7 @@ import pytest
 
 from perdure.api.routes import DECIDE_APPROVAL, ROUTES, Route
 from tests.api.test_approvals import DANGEROUS, wait_for_call
+from tests.api.test_unknown_outcomes import unsure
 from tests.app import App, ScriptedProvider, make_app_folder, until
 from tests.devhost_process import REPOSITORY
 from tests.openai_server import Answer
@@ -38,11 +41,12 @@ def test_the_document_is_valid_openapi(app: App) -> None:
     }
 
 
-def waiting_call(app: App, provider: ScriptedProvider, name: str) -> dict[str, str]:
-    """What names a call that waits for approval."""
-    query = provider.plan(f"To be decided: {name}", [DANGEROUS])
+def question(app: App, provider: ScriptedProvider, body: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """What names a call that waits for such a decision."""
+    asking = DANGEROUS if "decision" in body else unsure(folder / "sent")
+    query = provider.plan(f"To be decided: {body}", [asking])
     task_id = app.start(query, agent="faulty")["task_id"]
-    return {"task_id": task_id, "call_id": wait_for_call(app.client, task_id)["call_id"]}
+    return {"task_id": task_id, "approval_id": wait_for_call(app.client, task_id)["approval_id"]}
 
 
 EXAMPLES = [(route, name) for route in ROUTES for name in route.examples]
@@ -50,9 +54,9 @@ EXAMPLES = [(route, name) for route in ROUTES for name in route.examples]
 
 @pytest.mark.parametrize(("route", "name"), EXAMPLES, ids=lambda value: value if isinstance(value, str) else value.path)
 def test_an_example_of_the_documentation_is_taken(
-    app: App, provider: ScriptedProvider, route: Route, name: str
+    app: App, provider: ScriptedProvider, route: Route, name: str, tmp_path: Path
 ) -> None:
-    things = waiting_call(app, provider, name) if route is DECIDE_APPROVAL else {}
+    things = question(app, provider, route.examples[name], tmp_path) if route is DECIDE_APPROVAL else {}
     with provider.answering("", lambda _: Answer("Done.")):
         response = app.client.request(route.method, f"/{route.path.format(**things)}", json=route.examples[name])
         assert response.status_code in route.answers, response.text

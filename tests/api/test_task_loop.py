@@ -99,15 +99,24 @@ def test_an_idempotent_tool_that_is_unavailable_is_tried_again(
     assert [entry["result"] for entry in task["tool_calls"]] == ["answered at attempt 3"]
 
 
-def test_a_tool_that_must_not_run_twice_is_not_run_again_and_the_model_is_told(
-    app: App, provider: ScriptedProvider, tmp_path: Path
+@pytest.mark.parametrize(("tool", "effects"), [("transfer", 1), ("slow_effect", 2)])
+def test_the_same_call_twice_in_a_turn_runs_once_unless_its_tool_says_otherwise(
+    app: App, provider: ScriptedProvider, tmp_path: Path, tool: str, effects: int
 ) -> None:
-    counter = tmp_path / "effects"
-    query = provider.plan("Send it", [Answer(calls=(call("send_once", counter=str(counter)),)), Answer("Unsure.")])
-    task = app.run(query, agent="faulty")
-    assert counter.read_text() == "1"
-    assert [entry["state"] for entry in task["tool_calls"]] == ["unknown"]
-    assert "may or may not" in task["tool_calls"][0]["result"]
+    told: list[list[str]] = []
+
+    def answer(asked: dict[str, Any]) -> Answer:
+        told.append(results(asked))
+        return Answer("Both.")
+
+    arguments = {"amount": 5, "folder": str(tmp_path)} if tool == "transfer" else {"folder": str(tmp_path)}
+    twice = (call(tool, 0, **arguments), Call(tool, json.dumps(dict(reversed(arguments.items())), indent=1), "again"))
+    task = app.run(provider.plan(f"Do the same with {tool}", [Answer(calls=twice), answer]), agent="faulty")
+    assert len(list(tmp_path.iterdir())) == effects
+    [first, second] = task["tool_calls"]
+    assert (first["state"], second["state"], first["result"]) == ("committed", "committed", second["result"])
+    assert (first["same_as"], second["same_as"]) == (None, "1-0" if effects == 1 else None)
+    assert told == [[first["result"]] * 2]
 
 
 def test_the_step_limit_ends_a_task_with_its_own_reason(app: App, provider: ScriptedProvider) -> None:

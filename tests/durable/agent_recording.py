@@ -13,26 +13,30 @@ from perdure.domain.names import (
     JOIN_THREAD,
     LOOK_AT_APPROVALS,
     MODEL_STEP,
+    SETTLE_CALLS,
     TURN,
     tool_activity,
 )
-from perdure.domain.next_step import Look, StepOutcome
-from perdure.domain.references import CallRef, Closing, Run, StepRef
+from perdure.domain.next_step import Look, Settled, StepOutcome
+from perdure.domain.references import CallRef, CallsRef, Closing, Run, StepRef
 from tests.durable import recording
-from tests.durable.recording import INSTANCE, Fault, Json, Outside, Played
+from tests.durable.recording import INSTANCE, Fault, Json, Outside, Played, Silence
 
 FAR = "2100-01-01T00:00:00+00:00"
 PAST = "2020-01-01T00:00:00+00:00"
 NONE = timedelta(0)
+SLOW = 10_000.0
+"""Seconds that a tool may take which no test waits for: longer than any timer that fires."""
 
 
-def calls(*tools: str, awaiting: int = 0) -> StepOutcome:
-    return StepOutcome("calls", tuple(enumerate(tools)), awaiting=awaiting)
+def calls(*tools: str, awaiting: int = 0, timeout: float = SLOW) -> StepOutcome:
+    return StepOutcome("calls", tuple(enumerate(tools)), awaiting=awaiting, timeout=timeout)
 
 
 ANSWER = StepOutcome("answer")
 ASKS = calls(awaiting=1)
-WAITING, APPROVED = Look(expires=5000.0), Look(((0, "good"),))
+WAITING, APPROVED = Look(expires=5000.0), Look(((0, "good"),), timeout=SLOW)
+RETRY = Look(((0, "unsure"),), timeout=SLOW)
 BROKEN = Fault("broken")
 
 
@@ -42,6 +46,7 @@ class Scenario(Outside):
 
     Attributes:
         outcomes: What the model step reports, step by step; the last report is repeated.
+        settled: What settling calls comes to, likewise.
         looks: What a look at the approvals comes to, likewise.
         joins: For a task of a thread: what the joining activity reports, likewise.
         next_writer: The task that the end of this one hands the thread to.
@@ -49,6 +54,7 @@ class Scenario(Outside):
 
     outcomes: Sequence[StepOutcome | Fault] = (ANSWER,)
     joins: Sequence[bool | Fault] = ()
+    settled: Sequence[Settled | Fault] = (Settled(),)
     looks: Sequence[Look | Fault] = (Look(),)
     next_writer: str | None = None
     deadline: str = FAR
@@ -93,7 +99,9 @@ SCENARIOS = {
         [ASKS, ANSWER], looks=[WAITING, APPROVED], timers=NONE, raised_after={3: APPROVAL}
     ),
     "runs_what_was_approved_while_more_waits": Scenario(
-        [calls("good", awaiting=2), ANSWER], looks=[Look(((1, "good"),), 100.0), Look(((2, "good"),))], timers=NONE
+        [calls("good", awaiting=2), ANSWER],
+        looks=[Look(((1, "good"),), 100.0, timeout=SLOW), Look(((2, "good"),), timeout=SLOW)],
+        timers=NONE,
     ),
     "looks_for_decisions_by_itself": Scenario([ASKS, ANSWER], looks=[WAITING, Look(expires=2.5), Look()]),
     "looks_for_decisions_more_often_in_a_thread": Scenario([ASKS, ANSWER], [True], looks=[WAITING, Look()]),
@@ -107,6 +115,31 @@ SCENARIOS = {
     "ended_while_it_waited_for_approval": Scenario([ASKS], looks=[Look(ended="ended")]),
     "loses_its_lease_while_it_waits_for_approval": Scenario([ASKS], [True], looks=[Look(ended="lease_lost")]),
     "cannot_look_at_approvals": Scenario([ASKS], looks=[BROKEN]),
+    "gives_up_a_call_of_which_nothing_is_heard": Scenario([calls("silent", timeout=30.0), ANSWER]),
+    # Turn 3 is the one that is told of the call that ended.
+    "waits_longer_while_calls_end": Scenario([calls("good", "silent", timeout=30.0), ANSWER], timers_after=3),
+    "settles_what_failed_and_keeps_the_rest": Scenario([calls("good", "bad"), ANSWER]),
+    "waits_for_a_call_that_may_still_be_at_work": Scenario(
+        [calls("bad"), ANSWER], settled=[Settled(again=12.5), Settled()]
+    ),
+    "is_cancelled_while_it_settles": Scenario([calls("bad")], raised_in={SETTLE_CALLS: CANCEL}),
+    "is_cancelled_while_a_call_may_be_at_work": Scenario(
+        [calls("unsure")], settled=[Settled(again=12.5)], timers=NONE, raised_after={4: CANCEL}
+    ),
+    "cannot_settle_calls": Scenario([calls("bad")], settled=[BROKEN]),
+    # Turn 5 is the one that is told that nobody has decided yet, and begins to wait.
+    "asks_what_became_of_a_call": Scenario(
+        [calls("unsure"), ANSWER],
+        settled=[Settled(awaiting=True)],
+        looks=[WAITING, Look()],
+        timers=NONE,
+        raised_after={5: APPROVAL},
+    ),
+    "runs_a_call_again_whose_outcome_was_unknown": Scenario(
+        [calls("good", "unsure"), ANSWER],
+        settled=[Settled(awaiting=True)],
+        looks=[WAITING, RETRY, WAITING, Look()],
+    ),
 }
 
 
@@ -123,6 +156,7 @@ class Activities:
     def __init__(self, scenario: Scenario) -> None:
         self._outcomes = list(scenario.outcomes)
         self._joins = list(scenario.joins)
+        self._settled = list(scenario.settled)
         self._looks = list(scenario.looks)
         self._next_writer = scenario.next_writer
 
@@ -133,6 +167,9 @@ class Activities:
         if name == JOIN_THREAD:
             assert StepRef.from_dict(reference).thread == "thread"
             return {"joined": _next(self._joins)}
+        if name == SETTLE_CALLS:
+            assert CallsRef.from_dict(reference).calls
+            return _next(self._settled).to_dict()
         if name == LOOK_AT_APPROVALS:
             assert StepRef.from_dict(reference)
             return _next(self._looks).to_dict()
@@ -143,7 +180,9 @@ class Activities:
         assert CallRef.from_dict(reference)
         if name == tool_activity("bad"):
             raise BROKEN
-        return {"state": "committed"}
+        if name == tool_activity("silent"):
+            raise Silence
+        return {"state": "unknown" if name == tool_activity("unsure") else "committed"}
 
 
 def _next[T](reports: list[T | Fault]) -> T:

@@ -6,7 +6,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from orchestrators.agent_task import GENERATION, PATIENCE
-from perdure.domain.names import CANCEL, FINISH_TASK, JOIN_THREAD, LOOK_AT_APPROVALS, MODEL_STEP, TURN, tool_activity
+from orchestrators.tool_turn import ALLOWANCE
+from perdure.domain.names import (
+    CANCEL,
+    FINISH_TASK,
+    JOIN_THREAD,
+    LOOK_AT_APPROVALS,
+    MODEL_STEP,
+    SETTLE_CALLS,
+    TURN,
+    tool_activity,
+)
 from perdure.domain.next_step import FIRST_DELAY, PATIENCE_WITH_THREAD, StepOutcome
 from perdure.domain.next_step import PATIENCE as APPROVAL_PATIENCE
 from tests.durable.agent_recording import (
@@ -60,14 +70,16 @@ def test_calls_of_one_step_run_before_the_next_step_and_a_failing_one_discards_n
     assert first == MODEL_STEP
     # The failing call is tried as often as the policy says, and the others once each.
     second_step = rest.index(MODEL_STEP)
-    assert sorted(rest[:second_step]) == [BAD] * 8 + [GOOD] * 2
-    assert rest[second_step:] == [MODEL_STEP, GOOD, MODEL_STEP, FINISH_TASK]
+    assert sorted(rest[: second_step - 1]) == [BAD] * 8 + [GOOD] * 2
+    assert rest[second_step - 1 :] == [SETTLE_CALLS, MODEL_STEP, GOOD, MODEL_STEP, FINISH_TASK]
 
 
 def test_calls_of_one_step_are_scheduled_side_by_side() -> None:
     [_, second, *_] = play(SCENARIOS["answers_after_tools"]).generations[0]
-    assert [action["scheduleTask"]["name"] for action in second.actions] == [GOOD, BAD, GOOD]
-    assert [json.loads(action["scheduleTask"]["input"])["index"] for action in second.actions] == [0, 1, 2]
+    *scheduled, timer = second.actions
+    assert [action["scheduleTask"]["name"] for action in scheduled] == [GOOD, BAD, GOOD]
+    assert [json.loads(action["scheduleTask"]["input"])["index"] for action in scheduled] == [0, 1, 2]
+    assert "createTimer" in timer, "and one timer is set for all of them"
 
 
 def test_a_step_whose_calls_were_all_settled_goes_straight_to_the_next() -> None:
@@ -121,6 +133,9 @@ def test_a_cancellation_at_the_end_of_a_generation_ends_the_task(way: str) -> No
         ("ended_while_it_waited_for_approval", "cancelled"),
         ("loses_its_lease_while_it_waits_for_approval", "lease_lost"),
         ("cannot_look_at_approvals", "internal_error"),
+        ("is_cancelled_while_it_settles", "cancelled"),
+        ("is_cancelled_while_a_call_may_be_at_work", "cancelled"),
+        ("cannot_settle_calls", "internal_error"),
     ],
 )
 def test_every_end_has_its_own_reason(scenario: str, reason: str) -> None:
@@ -258,3 +273,55 @@ def test_time_that_a_person_takes_does_not_count_towards_the_deadline() -> None:
 def test_the_deadline_still_ends_a_task_that_looks_at_approvals() -> None:
     played = play(Scenario([ASKS], looks=[WAITING], deadline="2020-01-01T00:00:00+00:00", timers=NONE))
     assert end(played)[0] == "time_limit"
+
+
+# Calls without an outcome.
+
+
+def settled(played: Played) -> list[list[int]]:
+    """Which calls were settled, each time."""
+    return [ref["calls"] for name, ref in played.activities if name == SETTLE_CALLS]
+
+
+def test_a_call_of_which_nothing_is_heard_does_not_hold_the_task() -> None:
+    played = play(SCENARIOS["gives_up_a_call_of_which_nothing_is_heard"])
+    assert waits(played) == [timedelta(seconds=30) + ALLOWANCE]
+    assert settled(played) == [[0]]
+    assert names(played)[-2:] == [MODEL_STEP, FINISH_TASK]
+    assert end(played) == ("answered", None)
+
+
+def test_a_turn_goes_on_while_its_calls_end_and_gives_up_only_those_that_do_not() -> None:
+    played = play(SCENARIOS["waits_longer_while_calls_end"])
+    assert waits(played) == [timedelta(seconds=30) + ALLOWANCE] * 2
+    assert settled(played) == [[1]]
+    assert end(played) == ("answered", None)
+
+
+def test_a_call_that_failed_is_settled_and_no_other() -> None:
+    assert settled(play(SCENARIOS["settles_what_failed_and_keeps_the_rest"])) == [[1]]
+
+
+def test_a_call_that_may_still_be_at_work_is_waited_for_and_then_settled() -> None:
+    played = play(SCENARIOS["waits_for_a_call_that_may_still_be_at_work"])
+    assert settled(played) == [[0], [0]]
+    assert waits(played)[-1] == timedelta(seconds=12.5)
+    assert end(played) == ("answered", None)
+
+
+def test_no_step_is_taken_before_a_person_has_said_what_became_of_a_call() -> None:
+    """No timer fires in this hub: only the event can have woken the task."""
+    played = play(SCENARIOS["asks_what_became_of_a_call"])
+    unsure = tool_activity("unsure")
+    assert names(played) == [
+        MODEL_STEP, unsure, SETTLE_CALLS, LOOK_AT_APPROVALS, LOOK_AT_APPROVALS, MODEL_STEP, FINISH_TASK,
+    ]  # fmt: skip
+
+
+def test_a_call_that_is_run_again_may_become_unknown_again_and_the_others_stay_as_they_are() -> None:
+    played = play(SCENARIOS["runs_a_call_again_whose_outcome_was_unknown"])
+    unsure = tool_activity("unsure")
+    assert sorted(names(played)[1:3]) == [GOOD, unsure]
+    looked = [SETTLE_CALLS, LOOK_AT_APPROVALS, LOOK_AT_APPROVALS]
+    assert names(played)[3:] == [*looked, unsure, *looked, MODEL_STEP, FINISH_TASK]
+    assert settled(played) == [[1], [0]]

@@ -1,5 +1,6 @@
 """Recorded histories, replayed: the orchestrator must decide again what it decided when they were recorded."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from unittest import mock
@@ -8,7 +9,7 @@ import azure.durable_functions as df
 import durabletask.internal.orchestrator_service_pb2 as pb
 import pytest
 
-from orchestrators import agent_task, ingest_documents, steps, waits
+from orchestrators import agent_task, ingest_documents, steps, tool_turn, waits
 from perdure.domain import names, next_step
 from perdure.domain.names import AGENT_TASK, INGEST_DOCUMENTS
 from perdure.domain.next_step import CallTools, Wait, decide
@@ -81,7 +82,7 @@ def _waiting_longer(*args: Any) -> Any:
 
 def _calling_backwards(*args: Any) -> Any:
     decision = decide(*args)
-    return CallTools(decision.calls[::-1]) if isinstance(decision, CallTools) else decision
+    return replace(decision, calls=decision.calls[::-1]) if isinstance(decision, CallTools) else decision
 
 
 def _asking_nobody(*args: Any) -> Any:
@@ -109,6 +110,9 @@ def _asking_nobody(*args: Any) -> Any:
         ("is_cancelled_during_a_tool", waits, "CANCEL", "other"),
         ("runs_what_was_approved", waits, "APPROVAL", "other"),
         ("runs_what_was_approved", steps, "decide_on_look", _asking_nobody),
+        ("gives_up_a_call_of_which_nothing_is_heard", tool_turn, "ALLOWANCE", timedelta(seconds=60)),
+        ("settles_what_failed_and_keeps_the_rest", tool_turn, "SETTLE_CALLS", "other"),
+        ("asks_what_became_of_a_call", tool_turn, "KNOWN", ("committed", "failed", "unknown")),
         ("looks_for_decisions_by_itself", next_step, "PATIENCE", 300.0),
         ("looks_for_decisions_more_often_in_a_thread", next_step, "PATIENCE_WITH_THREAD", 90.0),
         ("ingests_several_side_by_side", ingest_documents, "WIDTH", 7),

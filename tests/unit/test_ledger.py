@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -145,7 +146,7 @@ async def test_an_unavailable_tool_leaves_its_reason_in_the_ledger_and_none_in_d
 
 
 def test_calls_over_the_limit_of_one_turn_are_refused() -> None:
-    calls = tuple(ToolCall(str(n), "look", '{"name": "x"}') for n in range(5))
+    calls = tuple(ToolCall(str(n), "look", json.dumps({"name": n})) for n in range(5))
     agent = Agent("a", "i", "m", ("look",), Limits(5, 60, max_calls=3))
     entries = prepare(StepRef("tenant", "task", 1), Step(1, "", calls, Usage(), "m", NOW, NOW), {"look": look}, agent)
     assert [entry.state for entry in entries] == [CallState.PREPARED] * 3 + [CallState.FAILED] * 2

@@ -79,7 +79,7 @@ async def test_the_model_is_asked_with_the_instructions_the_query_and_the_tools_
 
 async def test_a_reply_is_recorded_as_it_came(app: Services, follow: Follow) -> None:
     with follow(ModelStep("1+1", says("I calculate.", ADD, ASK_TIME))) as script:
-        assert await script.take(REF) == StepOutcome("calls", ((0, "calculate"), (1, "current_time")))
+        assert await script.take(REF) == StepOutcome("calls", ((0, "calculate"), (1, "current_time")), timeout=5.0)
     record = await app.tasks.record("tenant", "task")
     [step] = record.steps
     assert (step.number, step.text, step.calls) == (1, "I calculate.", (ADD, ASK_TIME))
@@ -128,7 +128,7 @@ async def test_an_attempt_that_died_before_it_recorded_the_calls_is_made_whole(
             with pytest.raises(OSError, match="died"):
                 await script.take(REF)
         assert (await app.tasks.record("tenant", "task")).calls == ()
-        assert await script.take(REF) == StepOutcome("calls", ((0, "calculate"),))
+        assert await script.take(REF) == StepOutcome("calls", ((0, "calculate"),), timeout=5.0)
     assert len((await app.tasks.record("tenant", "task")).calls) == 1
 
 
@@ -149,7 +149,7 @@ async def test_of_two_attempts_at_once_the_first_to_record_counts_for_both(app: 
     record = await app.tasks.record("tenant", "task")
     [step], [call] = record.steps, record.calls
     assert (step.text, call.tool) in [("One.", "calculate"), ("Two.", "current_time")]
-    assert outcomes == [StepOutcome("calls", ((0, call.tool),))] * 2
+    assert outcomes == [StepOutcome("calls", ((0, call.tool),), timeout=5.0)] * 2
 
 
 async def test_an_unavailable_model_is_reported_and_nothing_recorded_so_that_it_may_be_asked_again(
@@ -204,7 +204,7 @@ async def test_a_reply_too_large_to_be_stored_is_no_reply(app: Services, follow:
 async def test_a_call_of_a_tool_that_is_not_there_is_settled_and_not_scheduled(app: Services, follow: Follow) -> None:
     unknown = ToolCall("call_9", "dropped_tool", "{}")
     with follow(ModelStep("1+1", says("", unknown, ADD))) as script:
-        assert await script.take(REF) == StepOutcome("calls", ((1, "calculate"),))
+        assert await script.take(REF) == StepOutcome("calls", ((1, "calculate"),), timeout=5.0)
     settled, prepared = (await app.tasks.record("tenant", "task")).calls
     assert (settled.state, prepared.state) == (CallState.FAILED, CallState.PREPARED)
     assert settled.content == "There is no tool 'dropped_tool'. The tools are: calculate, current_time."

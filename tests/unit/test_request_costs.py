@@ -111,7 +111,7 @@ async def test_what_is_anothers_costs_what_is_missing_costs(
     await app.threads.add(Thread(key, "talk", "tenant", "owner", NOW, NOW))
     asked = Approval(THEIRS, "owner", "a", 1, 0, "t", "{}", "key", NOW, NOW + timedelta(days=1))
     await app.approvals.ask(Reference("tenant", THEIRS), [asked])
-    decision = DecisionRequest(decision="approve")
+    decision = DecisionRequest.model_validate({"decision": "approve"})
     assert await refused(counting, own_task(app, who, THEIRS)) == await refused(counting, own_task(app, who, MISSING))
     assert await refused(counting, decide(app, who, THEIRS, "1-0", decision)) == await refused(
         counting, decide(app, who, MISSING, "1-0", decision)

@@ -33,6 +33,7 @@ class ToolView(BaseModel):
     description: str
     parameters: dict[str, Any]
     idempotent: bool
+    once_per_turn: bool
     approval: str
     timeout: float
     max_result_bytes: int

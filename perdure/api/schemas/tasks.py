@@ -119,9 +119,14 @@ class StartedTask(ManagementUrls):
 
 
 class ToolCallView(BaseModel):
-    """One tool call; `result` is what the model was told, cut to 4,096 characters."""
+    """One tool call; `result` is what the model was told, cut to 4,096 characters.
+
+    Attributes:
+        same_as: The call of the same turn that this one repeats. It is not run, and has the outcome of that one.
+    """
 
     call_id: str
+    same_as: str | None
     tool: str
     input: str
     step: int
@@ -137,6 +142,7 @@ class ToolCallView(BaseModel):
         content = call.content
         return cls(
             call_id=call_id(call.step, call.index),
+            same_as=None if call.same_as is None else call_id(call.step, call.same_as),
             tool=call.tool,
             input=call.arguments,
             step=call.step,
