@@ -92,6 +92,15 @@ class ForkedHost:
             return self._process.exitcode is not None
         return True
 
+    def is_alive(self) -> bool:
+        assert self._process is not None
+        return self._process.exitcode is None
+
+    def wait_for_death_or(self, other: Callable[[], bool]) -> bool:
+        """Waits until it has died or something else has come to pass; whether it died."""
+        until(lambda: not self.is_alive() or other(), bool)
+        return not self.is_alive()
+
     def wait_for_death(self, seconds: float) -> bool:
         """Whether it ended by itself within that time."""
         assert self._process is not None
@@ -114,6 +123,7 @@ def _live(arguments: list[str], settings: dict[str, str], printed: Path, prepare
     sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
     os.environ.update(settings)
+    sys.path.insert(0, arguments[0])
     # Only here, for the process that forks has imported it and others need not.
     from devhost.cli import main
 
