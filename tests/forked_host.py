@@ -61,11 +61,13 @@ class ForkedHost:
         self._process: multiprocessing.process.BaseProcess | None = None
 
     def begin(self, prepare: Prepare | None = None) -> None:
-        """Starts a life, without waiting for anything.
+        """Starts a life, without waiting for anything; the one before is over, if it was not.
 
         Args:
             prepare: Called in the new process before the host is run; a function of a module.
         """
+        if self._process is not None:
+            self.kill()
         work = (self._arguments, self._settings, self.printed, prepare)
         self._process = self._forks.Process(target=_live, args=work, daemon=True)
         self._process.start()

@@ -49,9 +49,9 @@ class AppLife:
             "EFFECTS": str(self.counter),
         }
         self.host = ForkedHost(app, folder / "hub", folder / "printed", settings, modules=MODULES)
-        self.client = httpx.Client(base_url=f"{self.host.url}/api", headers={"X-API-Key": ADMIN_KEY}, timeout=10)
+        self.client = httpx.Client(base_url=f"{self.host.url}/api", headers={"X-API-Key": ADMIN_KEY}, timeout=30)
         self.tasks: dict[str, str] = {}
-        self._wanted: list[str] = []
+        self._wanted: dict[str, None] = {}
 
     def __enter__(self) -> "AppLife":
         self._model.__enter__()
@@ -64,7 +64,7 @@ class AppLife:
 
     def start(self, order: str) -> None:
         """Starts a task; once, however often that has to be asked for. Raises httpx.TransportError."""
-        self._wanted.append(order)
+        self._wanted[order] = None
         body = {"query": f"Order {order}", "agent": "clerk"}
         answer = self.client.post("/agent/task", json=body, headers={"Idempotency-Key": order})
         assert answer.status_code == 202, answer.text

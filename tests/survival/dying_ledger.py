@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 GRACE = timedelta(seconds=0.2)
-"""How long another attempt may still be writing down its outcome; here, none is left alive to."""
+"""How long another attempt may still be at work; here, none is left alive to."""
 
 
 class _Counted:
@@ -38,8 +38,9 @@ class _Counted:
 def be_quick() -> None:
     """Does not wait for attempts that are dead."""
     from perdure.loop import tool_call
+    from perdure.stores import starts
 
-    tool_call.GRACE = GRACE
+    tool_call.GRACE = starts.TAKEOVER = GRACE
 
 
 def die_at(tool: str, point: int) -> None:

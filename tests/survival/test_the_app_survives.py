@@ -1,5 +1,6 @@
 """The app on a host that is killed again and again: every effect happens once, or somebody is asked whether it did."""
 
+import contextlib
 import functools
 import itertools
 import random
@@ -18,8 +19,8 @@ KILLS = 200
 LONGEST_LIFE = 1.0
 """Seconds. Starting takes about half of it."""
 
-MOST_STARTS = 3
-"""Tasks that are started in one life."""
+STARTS = 2
+"""Tasks that are started in one life, if it is long enough."""
 
 
 @pytest.mark.timeout(900)
@@ -28,18 +29,17 @@ def test_two_hundred_kills_under_load(tmp_path: Path) -> None:
     with AppLife(tmp_path) as life:
         for _ in range(KILLS):
             life.host.begin(be_quick)
-            death, starts = time.monotonic() + chance.uniform(0.1, LONGEST_LIFE), MOST_STARTS
+            death = time.monotonic() + chance.uniform(0.1, LONGEST_LIFE)
+            orders = [f"A{next(numbers)}" for _ in range(STARTS)]
             while time.monotonic() < death:
-                try:
-                    if starts:
-                        life.start(f"A{next(numbers)}")
-                        starts -= 1
-                except httpx.TransportError:
-                    pass
+                with contextlib.suppress(httpx.TransportError):
+                    if orders:
+                        life.start(orders[-1])
+                        orders.pop()
                 time.sleep(0.01)
             life.host.kill()
         answered, asked = life.finish()
-        assert len(life.tasks) > KILLS
+        assert len(life.tasks) >= KILLS
         _hold(life, answered, asked)
 
 
@@ -57,8 +57,8 @@ def test_a_kill_wherever_the_ledger_waits(tmp_path: Path, tool: str) -> None:
                 break
         answered, asked = life.finish()
         _hold(life, answered, asked)
-        # The moments when the tool was at work, or had been, are among them.
-        assert bool(asked) is (tool == "charge")
+        # The moments when the charge was under way, or had been made, are among them.
+        assert asked
 
 
 def _started(life: AppLife, order: str) -> bool:
