@@ -1,16 +1,17 @@
 """``python -m devhost inspect``: what a task hub keeps, in the terminal, while a host runs and after it was killed."""
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import durabletask.internal.orchestrator_service_pb2 as pb
 import httpx
@@ -46,6 +47,13 @@ class Scene:
 
     def of(self, *args: str) -> str:
         return inspect(str(PATTERNS), *args, "--state", self.state)
+
+    @contextlib.contextmanager
+    def one_more(self, name: str, value: Any, instance_id: str) -> Iterator[None]:
+        """An orchestration that is gone again at the end."""
+        self.instances.start(name, value, instance_id)
+        yield
+        assert self.instances.client.delete(f"/instances/{instance_id}").status_code == 200
 
     def waits(self) -> dict[str, str]:
         """What each orchestration waits for or came to, by its id."""
@@ -117,6 +125,7 @@ def test_a_line_of_a_history_tells_what_was_asked_for_and_what_it_came_to(scene:
     assert re.search(r"\d m?s +lock +@account@a, @account@b → granted", holder)
     assert re.search(r"\d m?s +entity call +@account@a get\(\) → 0", holder)
     failed = scene.of("failed")
+    assert "open" not in failed
     assert "failed-child" in failed
     assert "No such file or directory: '/nowhere'" in failed
     assert "in delegate" in failed
@@ -124,12 +133,12 @@ def test_a_line_of_a_history_tells_what_was_asked_for_and_what_it_came_to(scene:
 
 def test_what_came_from_outside_is_shown_as_it_is(scene: Scene) -> None:
     odd, quoted = "[bold]odd\x1b[31m", "%5Bbold%5Dodd%1B%5B31m"
-    assert scene.instances.start("count_words", ["[red]a[/] \x1b[32m"], quoted) == odd
-    scene.instances.finish(quoted)
-    for printed in (scene.of(), scene.of(odd)):
-        assert "[bold]odd\\x1b[31m" in printed
-        assert "\x1b" not in printed
-    assert "[red]a[/] \\u001b[32m" in scene.of(odd)
+    with scene.one_more("count_words", ["[red]a[/] \x1b[32m"], quoted):
+        scene.instances.finish(quoted)
+        for printed in (scene.of(), scene.of(odd)):
+            assert "[bold]odd\\x1b[31m" in printed
+            assert "\x1b" not in printed
+        assert "[red]a[/] \\u001b[32m" in scene.of(odd)
 
 
 def test_a_hub_is_seen_after_the_crash_of_its_host(tmp_path: Path) -> None:
@@ -156,7 +165,7 @@ def test_a_message_that_nobody_takes_is_overdue(tmp_path: Path) -> None:
         await hub.close()
 
     asyncio.run(start_without_a_worker())
-    with closing(open_to_read(tmp_path / "hub.db")) as connection:
+    with contextlib.closing(open_to_read(tmp_path / "hub.db")) as connection:
         soon, late = (read_report(Queries(connection), now() + seconds * MICROSECONDS, 20) for seconds in (1, 60))
     assert soon.overdue == []
     assert [(found.what, found.where) for found in late.overdue] == [
@@ -206,3 +215,12 @@ def test_an_app_in_a_folder_named_inspect_is_run_by_its_path(tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     printed = inspect(cwd=tmp_path, code=1)
     assert printed.startswith(f"devhost: no host.json in {tmp_path}")
+
+
+def test_what_nobody_waits_for_any_more_is_not_open(scene: Scene) -> None:
+    with scene.one_more("expense", [3600, 1], "decided"):
+        scene.instances.tell("decided", "decision", "yes")
+        scene.instances.finish("decided")
+        printed = scene.of("decided")
+    assert re.search(r"timer +of 60 min → given up at the end", printed)
+    assert "open" not in printed
