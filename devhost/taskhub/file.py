@@ -95,19 +95,20 @@ def open_to_read(path: Path) -> sqlite3.Connection:
 
 def state_error(path: Path, error: Exception) -> StateError:
     """What to tell of a failure of the file."""
-    match error:
-        case StateError():
-            return error
-        case sqlite3.Error() if error.sqlite_errorname in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
-            advice = "it is damaged. Move it away to start with an empty hub; nothing was written to it"
-        case sqlite3.Error() if error.sqlite_errorname in ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"):
-            advice = "the disk takes no more. Make room and start again: whatever was acknowledged is there"
-        case sqlite3.Error() if error.sqlite_errorname.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")):
-            advice = "it cannot be written. Make it and its folder writable, or say --state DIR, or --ephemeral"
-        case PermissionError():
-            advice = "its folder cannot be written. Make it writable, or say --state DIR, or --ephemeral"
-        case _:
-            advice = "it cannot be used"
+    if isinstance(error, StateError):
+        return error
+    # What Python's module itself refuses has no name.
+    name = getattr(error, "sqlite_errorname", "")
+    if name in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
+        advice = "it is damaged. Move it away to start with an empty hub; nothing was written to it"
+    elif name in ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"):
+        advice = "the disk takes no more. Make room and start again: whatever was acknowledged is there"
+    elif name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")):
+        advice = "it cannot be written. Make it and its folder writable, or say --state DIR, or --ephemeral"
+    elif isinstance(error, PermissionError):
+        advice = "its folder cannot be written. Make it writable, or say --state DIR, or --ephemeral"
+    else:
+        advice = "it cannot be used"
     return StateError(f"the task hub in {path}: {advice} ({error})")
 
 
