@@ -250,7 +250,9 @@ class TaskHub:
 
     def _find(self, instance_id: str) -> Instance | None:
         """An orchestration, ended or not: what memory knows is newer than the file."""
-        return self._orchestrations.unfinished.get(instance_id) or self.queries.instance(instance_id)
+        if instance_id in self._orchestrations.unfinished:
+            return self._orchestrations.unfinished[instance_id]
+        return None if instance_id in self._orchestrations.forgotten else self.queries.instance(instance_id)
 
     def _load_entity(self, entity_id: str) -> Entity:
         return self.queries.entity(entity_id) or Entity(entity_id)
