@@ -134,8 +134,9 @@ class ControlledHub:
         """Lets everything happen that is due."""
 
         self._turn()
-        if self._errors:
-            error = self._errors.pop()
+        # A hub that has told of its failure is through with what it was about to do.
+        if self._errors and self.failure is None:
+            error = self._errors.pop(0)
             raise error if isinstance(error, BaseException) else AssertionError(error)
 
     def _turn(self) -> None:
@@ -278,7 +279,6 @@ class ControlledHub:
 
     def _fail(self, error: Exception) -> None:
         self.failure = error
-        self._errors.append(error)
 
     def _note(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self._errors.append(context.get("exception") or context["message"])

@@ -312,6 +312,7 @@ class Entities(RuleBasedStateMachine):
 
     @invariant()
     def the_disk_has_what_was_performed(self) -> None:
+        assert self.hub.failure is None
         for id, entity in self.entities.items():
             found = self.hub.hub.queries.entity(id)
             assert json.loads((found and found.state) or "[]") == entity.performed

@@ -449,6 +449,7 @@ class Orchestrations(RuleBasedStateMachine):
 
     @invariant()
     def the_disk_says_what_was_acknowledged(self) -> None:
+        assert self.hub.failure is None
         for id in {*IDS, *self.durable.instances}:
             state, expected = self.hub.state(id), self.durable.instances.get(id)
             assert (state is None) == (expected is None), id
