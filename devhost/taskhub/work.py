@@ -119,7 +119,7 @@ class WorkItems:
             lease.job.give_back()
 
     def decline(self, token: str) -> None:
-        """Takes back a job that its worker does not want; it is for others first, and not at once: there may be none."""
+        """Takes back a job that its worker does not want: for another, and not at once, for there may be none."""
         if (lease := self._release(token)) is not None:
             self._workers.sort(key=lambda worker: worker is lease.holder)
             self._loop.call_later(DECLINED_SECONDS, lease.job.give_back)
