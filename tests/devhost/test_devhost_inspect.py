@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -156,15 +157,20 @@ def test_a_hub_is_seen_after_the_crash_of_its_host(tmp_path: Path) -> None:
     assert seen.waits() == {"expense": '"yes"'}
 
 
-def test_a_message_that_nobody_takes_is_overdue(tmp_path: Path) -> None:
-    async def start_without_a_worker() -> None:
-        hub = TaskHub(tmp_path / "hub.db", on_failure=lambda error: pytest.fail(str(error)))
+def make_hub_without_worker(path: Path) -> None:
+    """Makes a hub in which nobody has done what was asked for."""
+
+    async def run() -> None:
+        hub = TaskHub(path, on_failure=lambda error: pytest.fail(str(error)))
         await hub.StartInstance(pb.CreateInstanceRequest(instanceId="first", name="count_words"))
-        signal = pb.SignalEntityRequest(instanceId="@account@a", name="add")
-        await hub.SignalEntity(signal)
+        await hub.SignalEntity(pb.SignalEntityRequest(instanceId="@account@a", name="add"))
         await hub.close()
 
-    asyncio.run(start_without_a_worker())
+    asyncio.run(run())
+
+
+def test_a_message_that_nobody_takes_is_overdue(tmp_path: Path) -> None:
+    make_hub_without_worker(tmp_path / "hub.db")
     with contextlib.closing(open_to_read(tmp_path / "hub.db")) as connection:
         soon, late = (read_report(Queries(connection), now() + seconds * MICROSECONDS, 20) for seconds in (1, 60))
     assert soon.overdue == []
@@ -202,10 +208,16 @@ def test_what_cannot_be_shown_is_said_in_one_line(tmp_path: Path, scene: Scene) 
     assert f"no host.json in {tmp_path}" in complaint(str(tmp_path))
     assert f"no task hub in {state}: start the host there first" in complaint(app, "--state", str(state))
     state.mkdir()
-    (state / "TestHubName.db").write_bytes(b"not a database" * 1000)
+    file = state / "TestHubName.db"
+    file.write_bytes(b"not a database" * 1000)
     assert "it is damaged" in complaint(app, "--state", str(state))
-    (state / "TestHubName.db").write_bytes(b"")
+    file.write_bytes(b"")
     assert "is no task hub" in complaint(app, "--state", str(state))
+    file.unlink()
+    make_hub_without_worker(file)
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("UPDATE messages SET event = x'ff'")
+    assert "it is damaged" in complaint(app, "--state", str(state))
 
 
 def test_an_app_in_a_folder_named_inspect_is_run_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
