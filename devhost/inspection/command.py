@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+import durabletask.internal.orchestrator_service_pb2 as pb
 from rich.console import Console, RenderableType
 
 from devhost.config import DEFAULT_STATE, app_folder, apply_local_settings, load_host_config, state_folder
 from devhost.errors import HostError, StateError
-from devhost.inspection.report import read_report
+from devhost.inspection.report import Report, read_report
 from devhost.inspection.tables import render_orchestration, render_report
 from devhost.inspection.waits import Waits
-from devhost.taskhub.file import in_use, open_to_read, state_error
+from devhost.taskhub.file import UNREADABLE, in_use, open_to_read, state_error
 from devhost.taskhub.queries import Queries
-from devhost.taskhub.state import now
+from devhost.taskhub.state import Instance, now
 
 ROWS = 20
 """Orchestrations of each sort that are described if nobody says how many."""
@@ -52,18 +53,28 @@ def _look(options: argparse.Namespace) -> RenderableType:
         try:
             # All that is read is of one moment.
             connection.execute("BEGIN")
-            if instance_id is None:
-                return render_report(read_report(Queries(connection), now(), options.rows), path, in_use=in_use(path))
-            return _look_at(instance_id, Queries(connection), path)
-        except sqlite3.Error as error:
+            seen = _read(Queries(connection), instance_id, options.rows)
+        except (sqlite3.Error, *UNREADABLE) as error:
             raise state_error(path, error) from error
+    match seen:
+        case Report():
+            return render_report(seen, path, in_use=in_use(path))
+        case None:
+            raise StateError(f"no orchestration '{instance_id}' in the task hub {path}")
+        case state, instance, waits, events:
+            return render_orchestration(state, instance, waits, events)
 
 
-def _look_at(instance_id: str, queries: Queries, path: Path) -> RenderableType:
+def _read(
+    queries: Queries, instance_id: str | None, rows: int
+) -> Report | tuple[pb.OrchestrationState, Instance, Waits, Sequence[pb.HistoryEvent]] | None:
+    """All orchestrations or, with an id, that one; None if there is none."""
+    if instance_id is None:
+        return read_report(queries, now(), rows)
     state, instance = queries.state(instance_id, payloads=True), queries.instance(instance_id)
     if state is None or instance is None:
-        raise StateError(f"no orchestration '{instance_id}' in the task hub {path}")
-    return render_orchestration(state, instance, Waits(queries, now()), queries.history(instance).events)
+        return None
+    return state, instance, Waits(queries, now()), queries.history(instance).events
 
 
 def _positions(first: str, second: str | None) -> tuple[str, str | None]:

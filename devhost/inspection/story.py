@@ -74,6 +74,8 @@ def tell(events: Iterable[pb.HistoryEvent], at: int) -> list[Line]:
                 continue
             case "executionCompleted":
                 line.failed = detail.HasField("failureDetails")
+                for given_up in (earlier for earlier in lines if earlier.open):
+                    given_up.open, given_up.result = False, "given up at the end"
         lines.append(line)
     return lines
 

@@ -18,7 +18,10 @@ from devhost.management_json import RUNTIME_STATUS
 from devhost.taskhub.state import FINISHED, MICROSECONDS, Instance, microseconds
 
 PAYLOAD = 160
-"""Characters of an input or a result, in a table."""
+"""Characters of an input or a result that are shown."""
+
+GLIMPSE = 80
+"""The same where all orchestrations are listed."""
 
 STUCK_ROWS = 10
 
@@ -119,7 +122,9 @@ def _waits(waits_for: Sequence[str]) -> Text:
 def _outcome(state: pb.OrchestrationState) -> Text:
     failed = state.HasField("failureDetails")
     told = state.failureDetails.errorMessage if failed else state.output.value
-    return Text("→ ", style="dim").append(_printable(_short(told)), style="red" if failed else "")
+    # A failure is why one looks.
+    seen = _short(told) if failed else _short(told, GLIMPSE)
+    return Text("→ ", style="dim").append(_printable(seen), style="red" if failed else "")
 
 
 def _stuck(title: str, what: str, found: Sequence[Stuck], at: int) -> list[RenderableType]:
@@ -181,8 +186,8 @@ def _time(moment: int, at: int) -> str:
     return f"{then:%H:%M:%S}" if then.date() == today.date() else f"{then:%b %d %H:%M}"
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= PAYLOAD else f"{text[:PAYLOAD]}… ({len(text):,} characters)"
+def _short(text: str, most: int = PAYLOAD) -> str:
+    return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
 
 
 def _plain(text: str) -> Text:

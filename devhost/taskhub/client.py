@@ -1,5 +1,6 @@
 """What clients ask the hub to do: start, send events, suspend, terminate, rewind, restart, purge."""
 
+import logging
 import uuid
 from collections.abc import Callable, Collection
 
@@ -12,6 +13,8 @@ from devhost.taskhub.orchestrations import Orchestrations
 from devhost.taskhub.post import ENTITY, Post
 from devhost.taskhub.queries import Queries
 from devhost.taskhub.state import FINISHED, Batch, Instance, microseconds, now
+
+logger = logging.getLogger("host.hub")
 
 UNFINISHED = frozenset(
     {pb.ORCHESTRATION_STATUS_PENDING, pb.ORCHESTRATION_STATUS_RUNNING, pb.ORCHESTRATION_STATUS_SUSPENDED}
@@ -90,7 +93,11 @@ class Clients:
 
     def start_from_entity(self, batch: Batch, action: pb.StartNewOrchestrationAction) -> None:
         """Starts an orchestration that an entity asked for; a running one of that id is left alone."""
-        if self._orchestrations.get(action.instanceId) is None:
+        if action.instanceId.startswith(ENTITY):
+            logger.error(
+                "An entity cannot start '%s': the id of an orchestration cannot begin with '@'", action.instanceId
+            )
+        elif self._orchestrations.get(action.instanceId) is None:
             request = pb.CreateInstanceRequest(instanceId=action.instanceId, name=action.name)
             for field in ("version", "input", "parentTraceContext"):
                 if action.HasField(field):
@@ -110,10 +117,9 @@ class Clients:
 
     def suspend(self, batch: Batch, request: pb.SuspendRequest) -> None:
         """Lets an orchestration receive nothing until it is resumed."""
-        if self._existing(request.instanceId).status != pb.ORCHESTRATION_STATUS_SUSPENDED:
-            reason = request.reason if request.HasField("reason") else None
-            event = pb.HistoryEvent(executionSuspended=pb.ExecutionSuspendedEvent(input=reason))
-            self._post.send(batch, request.instanceId, event)
+        reason = request.reason if request.HasField("reason") else None
+        event = pb.HistoryEvent(executionSuspended=pb.ExecutionSuspendedEvent(input=reason))
+        self.send(batch, request.instanceId, event)
 
     def terminate(self, batch: Batch, request: pb.TerminateRequest) -> None:
         """Ends an orchestration, with its sub-orchestrations if that is asked for."""
@@ -135,7 +141,8 @@ class Clients:
     def restart(self, batch: Batch, request: pb.RestartInstanceRequest) -> str:
         """Starts an ended orchestration once more, with the same input; the id."""
         earlier = self._existing(request.instanceId)
-        if earlier.status not in FINISHED:
+        # Its input is in the file once its end is.
+        if earlier.status not in FINISHED or earlier.unwritten:
             raise Refused(
                 grpc.StatusCode.FAILED_PRECONDITION,
                 f"Orchestration instance '{earlier.id}' has not ended; only what has ended can be restarted",
@@ -159,9 +166,11 @@ class Clients:
         for instance_id in named:
             self._add_purged(ids, instance_id, recursive=request.recursive)
         for instance_id in ids:
-            self._orchestrations.forget(batch, instance_id)
-            batch.add("DELETE FROM instances WHERE id = ?", instance_id)
-            batch.add("DELETE FROM entities WHERE id = ?", instance_id)
+            if instance_id.startswith(ENTITY):
+                batch.add("DELETE FROM entities WHERE id = ?", instance_id)
+            else:
+                self._orchestrations.forget(batch, instance_id)
+                batch.add("DELETE FROM instances WHERE id = ?", instance_id)
         return len(ids)
 
     def clean_entities(self, batch: Batch) -> int:

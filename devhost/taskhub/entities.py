@@ -79,6 +79,7 @@ class Entities:
     def restore(self, lock: Lock) -> None:
         """Takes a critical section from the file."""
         self.locks[lock.section] = lock
+        lock.written = True
         for entity_id in lock.entities if lock.granted else ():
             self._get(entity_id).locked_by = lock
 
@@ -109,7 +110,8 @@ class Entities:
                 self.signal(batch, action.sendSignal)
             elif action.HasField("startNewOrchestration"):
                 begin(batch, action.startNewOrchestration)
-        batch.then.append(partial(self._settle, entity))
+        entity.unwritten += 1
+        batch.then.append(partial(self._performed, entity))
         return batch
 
     def signal(self, batch: Batch, signal: pb.SendSignalAction | pb.SignalEntityRequest, request_id: str = "") -> None:
@@ -152,15 +154,20 @@ class Entities:
             lock.execution,
             json.dumps(lock.entities),
         )
-        batch.then.append(self.grant)
+        batch.then.append(partial(self._requested, lock))
+
+    def _requested(self, lock: Lock) -> None:
+        lock.written = True
+        self.grant()
 
     def grant(self) -> None:
         """Grants whatever critical section can be granted."""
         for lock in sorted(self.locks.values(), key=lambda lock: lock.seq):
             if not lock.granted and all(self._is_free_for(self._get(entity), lock) for entity in lock.entities):
                 lock.granted = True
-                for entity in lock.entities:
-                    self._get(entity).locked_by = lock
+                for entity in map(self._get, lock.entities):
+                    entity.locked_by = lock
+                    self._wake(entity)
                 batch = Batch()
                 batch.add("UPDATE locks SET granted = 1 WHERE section = ?", lock.section)
                 granted = pb.EntityLockGrantedEvent(criticalSectionId=lock.section)
@@ -170,7 +177,7 @@ class Entities:
                 self._write(batch)
 
     def _is_free_for(self, entity: Entity, lock: Lock) -> bool:
-        if entity.locked_by is not None or entity.received is not None:
+        if not lock.written or entity.locked_by is not None or entity.received is not None:
             return False
         return self._barrier(entity) == lock.seq and not any(message.seq < lock.seq for message in entity.inbox)
 
@@ -205,11 +212,15 @@ class Entities:
             entity = self.active[entity_id] = self._load(entity_id)
         return entity
 
+    def _performed(self, entity: Entity) -> None:
+        entity.unwritten -= 1
+        self._settle(entity)
+
     def _settle(self, entity: Entity) -> None:
         self._wake(entity)
         self.grant()
-        idle = entity.received is None and not entity.inbox and entity.locked_by is None
-        if idle and self.active.get(entity.id) is entity:
+        busy = entity.received is not None or entity.inbox or entity.locked_by is not None or entity.unwritten
+        if not busy and self.active.get(entity.id) is entity:
             del self.active[entity.id]
 
     def _performable(self, entity: Entity) -> list[Message]:

@@ -50,7 +50,7 @@ class Episodes:
         batch = Batch()
         received = instance.received or []
         events = self._orchestrations.new_events(instance)
-        instance.received = None
+        instance.received = instance.start_at = None
         batch.writes.extend(("DELETE FROM messages WHERE seq = ?", (message.seq,)) for message in received)
         instance.status = _status_after(instance.status, events)
         custom_status = response.customStatus.value if response.HasField("customStatus") else None
@@ -163,14 +163,12 @@ class Episodes:
         call: pb.CreateSubOrchestrationAction | pb.SubOrchestrationInstanceCreatedEvent,
         trace: pb.TraceContext,
     ) -> None:
+        if call.instanceId.startswith(ENTITY):
+            self._refuse_child(batch, instance, task, "InvalidId", "The id of an orchestration cannot begin with '@'.")
+            return
         if self._orchestrations.get(call.instanceId) is not None:
-            details = pb.TaskFailureDetails(
-                errorType="OrchestrationAlreadyExists",
-                errorMessage=f"An orchestration with the id '{call.instanceId}' is running already.",
-            )
-            failed = pb.SubOrchestrationInstanceFailedEvent(taskScheduledId=task, failureDetails=details)
-            event = pb.HistoryEvent(subOrchestrationInstanceFailed=failed)
-            self._post.send(batch, instance.id, event, execution=instance.execution)
+            told = f"An orchestration with the id '{call.instanceId}' is running already."
+            self._refuse_child(batch, instance, task, "OrchestrationAlreadyExists", told)
             return
         child = Instance(
             call.instanceId,
@@ -184,12 +182,18 @@ class Episodes:
         )
         self._orchestrations.begin(batch, child, call.input if call.HasField("input") else None)
 
+    def _refuse_child(self, batch: Batch, instance: Instance, task: int, error: str, told: str) -> None:
+        details = pb.TaskFailureDetails(errorType=error, errorMessage=told)
+        failed = pb.SubOrchestrationInstanceFailedEvent(taskScheduledId=task, failureDetails=details)
+        event = pb.HistoryEvent(subOrchestrationInstanceFailed=failed)
+        self._post.send(batch, instance.id, event, execution=instance.execution)
+
     def terminate(self, batch: Batch, target: str, terminated: pb.ExecutionTerminatedEvent) -> None:
         """Has an orchestration end, at its next episode; at once if it has not begun."""
         instance = self._orchestrations.get(target)
         if instance is None:
             return
-        if instance.start_at is not None and instance.start_at > now() and not instance.episodes:
+        if instance.start_at is not None and instance.start_at > now():
             end = pb.CompleteOrchestrationAction(orchestrationStatus=pb.ORCHESTRATION_STATUS_TERMINATED)
             end.result.CopyFrom(terminated.input)
             self.end(batch, instance, end)
@@ -211,7 +215,7 @@ class Episodes:
             "UPDATE instances SET status = ?, completed = ?, updated = ?, output = ?, failure = ? WHERE id = ?",
             instance.status,
             now(),
-            now(),
+            max(now(), instance.clock),
             None if output is None else output.value,
             None if failure is None else failure.SerializeToString(),
             instance.id,
@@ -231,21 +235,22 @@ class Episodes:
         )
 
     def _continue_as_new(self, batch: Batch, instance: Instance, end: pb.CompleteOrchestrationAction) -> None:
-        arrived = [message for message in instance.inbox if message.execution is None]
+        arrived = [message.event for message in instance.inbox if message.execution is None]
+        if instance.status == pb.ORCHESTRATION_STATUS_SUSPENDED:
+            arrived.insert(0, pb.HistoryEvent(executionSuspended=pb.ExecutionSuspendedEvent()))
         instance.inbox = []
         instance.execution = self._post.number()
         instance.episodes = 0
         instance.status = pb.ORCHESTRATION_STATUS_PENDING
         instance.history = pb.HistoryChunk()
         instance.open_activities = set()
-        instance.start_at = None
         if end.HasField("newVersion"):
             instance.version = end.newVersion.value
         if end.tags:
             instance.tags = dict(end.tags)
         # Its timers and the answers to its calls die with the execution; what others sent stays, in its order.
         self._orchestrations.begin(batch, instance, end.result if end.HasField("result") else None)
-        for event in (*end.carryoverEvents, *(message.event for message in arrived)):
+        for event in (*end.carryoverEvents, *arrived):
             self._post.send(batch, instance.id, event)
 
     def _rewind(self, batch: Batch, instance: Instance, events: list[pb.HistoryEvent]) -> None:

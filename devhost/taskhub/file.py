@@ -3,11 +3,20 @@
 import contextlib
 import sqlite3
 from pathlib import Path
+from textwrap import shorten
+
+from google.protobuf.message import DecodeError
 
 from devhost.errors import StateError
 
 APPLICATION_ID = 0x70647268
 VERSION = 1
+
+UNREADABLE = (DecodeError, ValueError, TypeError)
+"""What reading a damaged value comes to, where SQLite itself finds nothing wrong: it keeps no checksums."""
+
+DAMAGED = "it is damaged. Move it away to start with an empty hub"
+LONGEST_REASON = 200
 
 SCHEMA = """
 CREATE TABLE instances (
@@ -64,12 +73,15 @@ class HubFile:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._lock = opened.enter_context(contextlib.closing(_locked(path)))
                 self.writer = opened.enter_context(contextlib.closing(_connected(path)))
-                self.writer.execute("PRAGMA journal_mode = WAL")
+                # Until it is known to be a hub and a sound one, not even its journal is touched.
+                self.writer.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
                 self.writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
                 _prepare(self.writer, path)
+                self.writer.execute("PRAGMA journal_mode = WAL")
+                self.writer.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, False)
                 self.reader = opened.enter_context(contextlib.closing(_connected(path)))
                 self.reader.execute("PRAGMA query_only = TRUE")
-            except (OSError, sqlite3.Error) as error:
+            except (OSError, sqlite3.Error, *UNREADABLE) as error:
                 raise state_error(path, error) from error
             self._opened = opened.pop_all()
 
@@ -111,20 +123,22 @@ def in_use(path: Path) -> bool:
 
 def state_error(path: Path, error: Exception) -> StateError:
     """What to tell of a failure of the file."""
-    match error:
-        case StateError():
-            return error
-        case sqlite3.Error() if error.sqlite_errorname in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
-            advice = "it is damaged. Move it away to start with an empty hub; nothing was written to it"
-        case sqlite3.Error() if error.sqlite_errorname in ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"):
-            advice = "the disk takes no more. Make room and start again: whatever was acknowledged is there"
-        case sqlite3.Error() if error.sqlite_errorname.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")):
-            advice = "it cannot be written. Make it and its folder writable, or say --state DIR, or --ephemeral"
-        case PermissionError():
-            advice = "its folder cannot be written. Make it writable, or say --state DIR, or --ephemeral"
-        case _:
-            advice = "it cannot be used"
-    return StateError(f"the task hub in {path}: {advice} ({error})")
+    if isinstance(error, StateError):
+        return error
+    # What Python's module itself refuses has no name; text that is none is an OperationalError.
+    name = getattr(error, "sqlite_errorname", "")
+    unreadable = isinstance(error, UNREADABLE) or (isinstance(error, sqlite3.OperationalError) and not name)
+    if unreadable or name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+        advice = DAMAGED
+    elif name in ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"):
+        advice = "the disk takes no more. Make room and start again: whatever was acknowledged is there"
+    elif name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")):
+        advice = "it cannot be written. Make it and its folder writable, or say --state DIR, or --ephemeral"
+    elif isinstance(error, PermissionError):
+        advice = "its folder cannot be written. Make it writable, or say --state DIR, or --ephemeral"
+    else:
+        advice = "it cannot be used"
+    return StateError(f"the task hub in {path}: {advice} ({shorten(str(error), LONGEST_REASON)})")
 
 
 def _connected(path: Path) -> sqlite3.Connection:
@@ -155,7 +169,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     _recognise(connection, path)
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        raise StateError(f"the task hub in {path}: it is damaged. Move it away to start with an empty hub ({verdict})")
+        raise StateError(f"the task hub in {path}: {DAMAGED} ({shorten(verdict, LONGEST_REASON)})")
     # A file that can be read but not written is found here, and not by the first task.
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(f"PRAGMA user_version = {VERSION}")

@@ -45,8 +45,9 @@ class Journal:
             self._loop.call_soon(self._begin)
 
     async def close(self) -> None:
-        """Waits for what was taken, and ends the thread."""
-        await self._idle.wait()
+        """Waits for what was taken and for what follows from it, and ends the thread."""
+        while self._busy and not self._failed:
+            await self._idle.wait()
         self._thread.shutdown()
 
     def _begin(self) -> None:

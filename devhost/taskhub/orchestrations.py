@@ -37,6 +37,10 @@ class Orchestrations:
         load_history: Reads the written events of an execution.
         changed: Told of an id whose written status has changed.
         gone: Releases what an orchestration holds, with a batch.
+
+    Attributes:
+        unfinished: By their ids; those that have ended, until that is written.
+        forgotten: Ids of what is still in the file, and the batch that removes it.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Orchestrations:
         gone: Callable[[Batch, str], None],
     ) -> None:
         self.unfinished: dict[str, Instance] = {}
+        self.forgotten: dict[str, Batch] = {}
         self._post = post
         self._work = work
         self._alarm = alarm
@@ -104,7 +109,7 @@ class Orchestrations:
             instance.version,
             instance.status,
             instance.created,
-            instance.created,
+            max(now(), instance.clock),
             instance.start_at,
             None if input is None else input.value,
             None if instance.trace is None else instance.trace.SerializeToString(),
@@ -118,6 +123,8 @@ class Orchestrations:
 
     def forget(self, batch: Batch, instance_id: str) -> None:
         """Adds the removal of all that an earlier orchestration of that id has left to a batch."""
+        self.forgotten[instance_id] = batch
+        batch.then.append(partial(self._forgot, batch, instance_id))
         if (earlier := self.unfinished.pop(instance_id, None)) is not None:
             earlier.ended = True
             self._post.cancel(earlier.timers)
@@ -125,6 +132,10 @@ class Orchestrations:
             self.gone(batch, instance_id)
         batch.add("DELETE FROM messages WHERE target = ?", instance_id)
         batch.add("DELETE FROM history WHERE instance = ?", instance_id)
+
+    def _forgot(self, batch: Batch, instance_id: str) -> None:
+        if self.forgotten.get(instance_id) is batch:
+            del self.forgotten[instance_id]
 
     def restore(self, instance: Instance) -> None:
         """Takes an orchestration from the file."""

@@ -193,6 +193,8 @@ class Queries:
         ((instance.episodes,),) = self._rows(
             "SELECT count(*) FROM history WHERE instance = ? AND execution = ?", instance.id, instance.execution
         )
+        if instance.episodes:
+            instance.start_at = None
         return instance
 
     def _rows(self, sql: str, *values: Any) -> list[Any]:

@@ -74,19 +74,19 @@ class _Servicer(stubs.TaskHubSidecarServiceServicer):
     async def AbandonTaskActivityWorkItem(
         self, request: pb.AbandonActivityTaskRequest, context: grpc.aio.ServicerContext
     ) -> pb.AbandonActivityTaskResponse:
-        self._hub.work.abandon(request.completionToken)
+        self._hub.work.decline(request.completionToken)
         return pb.AbandonActivityTaskResponse()
 
     async def AbandonTaskOrchestratorWorkItem(
         self, request: pb.AbandonOrchestrationTaskRequest, context: grpc.aio.ServicerContext
     ) -> pb.AbandonOrchestrationTaskResponse:
-        self._hub.work.abandon(request.completionToken)
+        self._hub.work.decline(request.completionToken)
         return pb.AbandonOrchestrationTaskResponse()
 
     async def AbandonTaskEntityWorkItem(
         self, request: pb.AbandonEntityTaskRequest, context: grpc.aio.ServicerContext
     ) -> pb.AbandonEntityTaskResponse:
-        self._hub.work.abandon(request.completionToken)
+        self._hub.work.decline(request.completionToken)
         return pb.AbandonEntityTaskResponse()
 
 

@@ -18,7 +18,7 @@ from devhost.taskhub.alarm import Alarm
 from devhost.taskhub.client import Clients, Refused
 from devhost.taskhub.entities import Entities
 from devhost.taskhub.episode import Episodes
-from devhost.taskhub.file import HubFile, state_error
+from devhost.taskhub.file import UNREADABLE, HubFile, state_error
 from devhost.taskhub.journal import Journal
 from devhost.taskhub.orchestrations import Orchestrations
 from devhost.taskhub.post import Post
@@ -67,7 +67,7 @@ class TaskHub:
         post = Post(self._alarm, self.queries.last_number())
         self._entities = Entities(post, self.work, self._load_entity, self._journal.write)
         self._orchestrations = Orchestrations(
-            post, self.work, self._alarm, self.queries.history, self._changed, self._entities.release
+            post, self.work, self._alarm, self._load_history, self._changed, self._entities.release
         )
         self._activities = Activities(post, self.work)
         self._episodes = Episodes(self._orchestrations, self._activities, self._entities, post, self._find)
@@ -82,7 +82,8 @@ class TaskHub:
         )
         try:
             self._take_up(post)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, *UNREADABLE) as error:
+            self._alarm.stop()
             self._file.close()
             raise state_error(path, error) from error
 
@@ -250,7 +251,16 @@ class TaskHub:
 
     def _find(self, instance_id: str) -> Instance | None:
         """An orchestration, ended or not: what memory knows is newer than the file."""
-        return self._orchestrations.unfinished.get(instance_id) or self.queries.instance(instance_id)
+        if instance_id in self._orchestrations.unfinished:
+            return self._orchestrations.unfinished[instance_id]
+        return None if instance_id in self._orchestrations.forgotten else self.queries.instance(instance_id)
+
+    def _load_history(self, instance: Instance) -> pb.HistoryChunk:
+        try:
+            return self.queries.history(instance)
+        except (sqlite3.Error, *UNREADABLE) as error:
+            self._failed(error)
+            raise
 
     def _load_entity(self, entity_id: str) -> Entity:
         return self.queries.entity(entity_id) or Entity(entity_id)
@@ -305,7 +315,7 @@ class TaskHub:
             if not change.done():
                 change.set_result(None)
 
-    def _failed(self, error: sqlite3.Error) -> None:
+    def _failed(self, error: Exception) -> None:
         self._broken = state_error(self._file.path, error)
         self.work.close()
         self._alarm.stop()

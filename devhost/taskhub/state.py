@@ -69,10 +69,10 @@ class Instance:
     """An orchestration that has not ended.
 
     Attributes:
-        execution: A number that no other execution has, under whatever id; another one whenever it begins anew: continued
-            as new, rewound, restarted under its id. So nothing meant for an earlier execution reaches a later one.
+        execution: A number that no other execution has, under whatever id; another one whenever it begins anew:
+            continued as new, rewound, restarted. So nothing meant for an earlier execution reaches a later one.
         clock: The latest time that its orchestrator was told, which never goes back.
-        start_at: When it may begin; None: at once.
+        start_at: When it may begin; None: at once, or it has begun.
         episodes: How many episodes this execution has had.
         unwritten: How many of them are in no committed batch yet.
         history: The events of this execution; None while they are in the file alone.
@@ -123,6 +123,7 @@ class Entity:
         locked_by: The critical section that holds it.
         queued: It waits for a free worker.
         received: Operations that are being performed; None: none.
+        unwritten: How many of its batches of operations are in no committed batch yet.
     """
 
     id: str
@@ -132,6 +133,7 @@ class Entity:
     inbox: list[Message] = field(default_factory=list[Message])
     queued: bool = False
     received: list[Message] | None = None
+    unwritten: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -141,6 +143,7 @@ class Lock:
     Attributes:
         seq: Its place among all messages: operations sent earlier are performed before it is granted.
         entities: Those still to be unlocked.
+        written: Its request is in the file, and so is all that was sent before it.
     """
 
     section: str
@@ -149,6 +152,7 @@ class Lock:
     execution: int
     entities: list[str]
     granted: bool = False
+    written: bool = False
 
 
 def now() -> int:

@@ -11,6 +11,9 @@ from typing import Any, Protocol
 
 import durabletask.internal.orchestrator_service_pb2 as pb
 
+DECLINED_SECONDS = 0.5
+"""After which a job that a worker declined is handed out again: a worker declines a version that it does not know."""
+
 
 class Kind(Enum):
     """What a work item is about."""
@@ -114,6 +117,12 @@ class WorkItems:
         """Gives a job back."""
         if (lease := self._release(token)) is not None:
             lease.job.give_back()
+
+    def decline(self, token: str) -> None:
+        """Takes back a job that its worker does not want: for another, and not at once, for there may be none."""
+        if (lease := self._release(token)) is not None:
+            self._workers.sort(key=lambda worker: worker is lease.holder)
+            self._loop.call_later(DECLINED_SECONDS, lease.job.give_back)
 
     def in_hand(self) -> int:
         """How many items workers have."""

@@ -1,16 +1,18 @@
 """``python -m devhost inspect``: what a task hub keeps, in the terminal, while a host runs and after it was killed."""
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import durabletask.internal.orchestrator_service_pb2 as pb
 import httpx
@@ -46,6 +48,13 @@ class Scene:
 
     def of(self, *args: str) -> str:
         return inspect(str(PATTERNS), *args, "--state", self.state)
+
+    @contextlib.contextmanager
+    def one_more(self, name: str, value: Any, instance_id: str) -> Iterator[None]:
+        """An orchestration that is gone again at the end."""
+        self.instances.start(name, value, instance_id)
+        yield
+        assert self.instances.client.delete(f"/instances/{instance_id}").status_code == 200
 
     def waits(self) -> dict[str, str]:
         """What each orchestration waits for or came to, by its id."""
@@ -117,6 +126,7 @@ def test_a_line_of_a_history_tells_what_was_asked_for_and_what_it_came_to(scene:
     assert re.search(r"\d m?s +lock +@account@a, @account@b → granted", holder)
     assert re.search(r"\d m?s +entity call +@account@a get\(\) → 0", holder)
     failed = scene.of("failed")
+    assert "open" not in failed
     assert "failed-child" in failed
     assert "No such file or directory: '/nowhere'" in failed
     assert "in delegate" in failed
@@ -124,12 +134,12 @@ def test_a_line_of_a_history_tells_what_was_asked_for_and_what_it_came_to(scene:
 
 def test_what_came_from_outside_is_shown_as_it_is(scene: Scene) -> None:
     odd, quoted = "[bold]odd\x1b[31m", "%5Bbold%5Dodd%1B%5B31m"
-    assert scene.instances.start("count_words", ["[red]a[/] \x1b[32m"], quoted) == odd
-    scene.instances.finish(quoted)
-    for printed in (scene.of(), scene.of(odd)):
-        assert "[bold]odd\\x1b[31m" in printed
-        assert "\x1b" not in printed
-    assert "[red]a[/] \\u001b[32m" in scene.of(odd)
+    with scene.one_more("count_words", ["[red]a[/] \x1b[32m"], quoted):
+        scene.instances.finish(quoted)
+        for printed in (scene.of(), scene.of(odd)):
+            assert "[bold]odd\\x1b[31m" in printed
+            assert "\x1b" not in printed
+        assert "[red]a[/] \\u001b[32m" in scene.of(odd)
 
 
 def test_a_hub_is_seen_after_the_crash_of_its_host(tmp_path: Path) -> None:
@@ -147,16 +157,21 @@ def test_a_hub_is_seen_after_the_crash_of_its_host(tmp_path: Path) -> None:
     assert seen.waits() == {"expense": '"yes"'}
 
 
-def test_a_message_that_nobody_takes_is_overdue(tmp_path: Path) -> None:
-    async def start_without_a_worker() -> None:
-        hub = TaskHub(tmp_path / "hub.db", on_failure=lambda error: pytest.fail(str(error)))
+def make_hub_without_worker(path: Path) -> None:
+    """Makes a hub in which nobody has done what was asked for."""
+
+    async def run() -> None:
+        hub = TaskHub(path, on_failure=lambda error: pytest.fail(str(error)))
         await hub.StartInstance(pb.CreateInstanceRequest(instanceId="first", name="count_words"))
-        signal = pb.SignalEntityRequest(instanceId="@account@a", name="add")
-        await hub.SignalEntity(signal)
+        await hub.SignalEntity(pb.SignalEntityRequest(instanceId="@account@a", name="add"))
         await hub.close()
 
-    asyncio.run(start_without_a_worker())
-    with closing(open_to_read(tmp_path / "hub.db")) as connection:
+    asyncio.run(run())
+
+
+def test_a_message_that_nobody_takes_is_overdue(tmp_path: Path) -> None:
+    make_hub_without_worker(tmp_path / "hub.db")
+    with contextlib.closing(open_to_read(tmp_path / "hub.db")) as connection:
         soon, late = (read_report(Queries(connection), now() + seconds * MICROSECONDS, 20) for seconds in (1, 60))
     assert soon.overdue == []
     assert [(found.what, found.where) for found in late.overdue] == [
@@ -193,10 +208,16 @@ def test_what_cannot_be_shown_is_said_in_one_line(tmp_path: Path, scene: Scene) 
     assert f"no host.json in {tmp_path}" in complaint(str(tmp_path))
     assert f"no task hub in {state}: start the host there first" in complaint(app, "--state", str(state))
     state.mkdir()
-    (state / "TestHubName.db").write_bytes(b"not a database" * 1000)
+    file = state / "TestHubName.db"
+    file.write_bytes(b"not a database" * 1000)
     assert "it is damaged" in complaint(app, "--state", str(state))
-    (state / "TestHubName.db").write_bytes(b"")
+    file.write_bytes(b"")
     assert "is no task hub" in complaint(app, "--state", str(state))
+    file.unlink()
+    make_hub_without_worker(file)
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("UPDATE messages SET event = x'ff'")
+    assert "it is damaged" in complaint(app, "--state", str(state))
 
 
 def test_an_app_in_a_folder_named_inspect_is_run_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,3 +227,12 @@ def test_an_app_in_a_folder_named_inspect_is_run_by_its_path(tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     printed = inspect(cwd=tmp_path, code=1)
     assert printed.startswith(f"devhost: no host.json in {tmp_path}")
+
+
+def test_what_nobody_waits_for_any_more_is_not_open(scene: Scene) -> None:
+    with scene.one_more("expense", [3600, 1], "decided"):
+        scene.instances.tell("decided", "decision", "yes")
+        scene.instances.finish("decided")
+        printed = scene.of("decided")
+    assert re.search(r"timer +of 60 min → given up at the end", printed)
+    assert "open" not in printed

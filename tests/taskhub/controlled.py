@@ -28,7 +28,9 @@ TURNS = 12
 class Loop(asyncio.SelectorEventLoop):
     """An event loop whose clock stands still until it is moved."""
 
-    seconds = 0.0
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
 
     def time(self) -> float:
         return self.seconds
@@ -86,7 +88,7 @@ class ControlledHub:
         self.on_item = on_item
         self._lease_seconds = lease_seconds
         self._reuse = reuse_unfinished_ids
-        self._offset = START
+        self._offset, self._seconds = START, 0.0
         self.disk = Disk()
         self.items: dict[str, pb.WorkItem] = {}
         self._errors: list[BaseException | str] = []
@@ -97,7 +99,6 @@ class ControlledHub:
         ]
         for patched in self._patches:
             patched.start()
-        self.loop = Loop()
         self._open()
 
     # Time.
@@ -133,8 +134,9 @@ class ControlledHub:
         """Lets everything happen that is due."""
 
         self._turn()
-        if self._errors:
-            error = self._errors.pop()
+        # A hub that has told of its failure is through with what it was about to do.
+        if self._errors and self.failure is None:
+            error = self._errors.pop(0)
             raise error if isinstance(error, BaseException) else AssertionError(error)
 
     def _turn(self) -> None:
@@ -146,9 +148,14 @@ class ControlledHub:
 
     def commit(self) -> None:
         """Lets the disk take everything."""
-        while self.disk.commit():
-            self.idle()
+        while self.commit_once():
+            pass
+
+    def commit_once(self) -> bool:
+        """Lets the disk take one transaction; whether there was any."""
+        committed = self.disk.commit()
         self.idle()
+        return committed
 
     def crash(self) -> None:
         """Ends the hub as `kill -9` does, and opens what is on the disk in that instant with another."""
@@ -160,9 +167,7 @@ class ControlledHub:
                 shutil.copy(source, copy.with_name(copy.name + suffix))
         self._discard()
         self.path = copy
-        seconds = self.loop.seconds
-        self.loop, self.disk = Loop(), Disk()
-        self.loop.seconds = seconds
+        self.disk = Disk()
         self._open()
 
     def restart(self) -> None:
@@ -171,7 +176,6 @@ class ControlledHub:
         self.commit()
         self.loop.run_until_complete(self.hub.close())
         self._discard()
-        self.loop = Loop()
         self._open()
 
     def close(self) -> None:
@@ -245,6 +249,7 @@ class ControlledHub:
         return self.ask(all_events())
 
     def _open(self) -> None:
+        self.loop = Loop(self._seconds)
         self.items = {}
         self.loop.set_exception_handler(self._note)
 
@@ -261,6 +266,8 @@ class ControlledHub:
         self.attach()
 
     def _discard(self) -> None:
+        self._seconds = self.loop.seconds
+
         async def end() -> None:
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
                 task.cancel()
@@ -272,7 +279,6 @@ class ControlledHub:
 
     def _fail(self, error: Exception) -> None:
         self.failure = error
-        self._errors.append(error)
 
     def _note(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self._errors.append(context.get("exception") or context["message"])

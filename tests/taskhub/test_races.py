@@ -6,6 +6,8 @@ from pathlib import Path
 import durabletask.internal.orchestrator_service_pb2 as pb
 import pytest
 
+from devhost.taskhub.client import Refused
+from devhost.taskhub.state import timestamp
 from tests.taskhub.controlled import ControlledHub, activity, child, end, rewritten, timer
 
 FAILED = pb.ORCHESTRATION_STATUS_FAILED
@@ -97,7 +99,7 @@ def test_what_was_under_way_when_an_orchestration_failed_is_asked_for_again_afte
     again = (activity(1), activity(2, "Answered"), activity(3, "Open"), timer(4, soon))
     hub.answer(hub.episode("x"), *again)
     hub.finish(open_, '"too late"')
-    asked = [item for item in hub.of_kind("activityRequest")]
+    asked = hub.of_kind("activityRequest")
     assert [item.activityRequest.name for item in asked] == ["Act", "Answered", "Open"]
     for item in asked:
         hub.finish(item)
@@ -134,3 +136,177 @@ def test_a_rewound_parent_hears_of_a_child_that_still_ran(hub: ControlledHub) ->
     hub.answer(hub.episode("c"), end(result='"of the child"'))
     (*_, answer) = hub.episode("x").orchestratorRequest.newEvents
     assert answer.subOrchestrationInstanceCompleted.result.value == '"of the child"'
+
+
+def test_nobody_can_rewind_what_is_being_purged(hub: ControlledHub) -> None:
+    start(hub, "x")
+    hub.answer(hub.episode("x"), end(FAILED))
+    hub.disk.held = True
+    purged = hub.call(hub.hub.PurgeInstances(pb.PurgeInstancesRequest(instanceId="x")))
+    again = hub.call(hub.hub.PurgeInstances(pb.PurgeInstancesRequest(instanceId="x")))
+    rewound = hub.call(hub.hub.RewindInstance(pb.RewindInstanceRequest(instanceId="x")))
+    hub.commit()
+    assert (purged.result().deletedInstanceCount, again.result().deletedInstanceCount) == (1, 0)
+    with pytest.raises(Refused, match="not found"):
+        rewound.result()
+    assert not hub.items
+
+
+def test_a_suspension_that_follows_a_resumption_at_once_holds(hub: ControlledHub) -> None:
+    start(hub, "x")
+    hub.ask(hub.hub.SuspendInstance(pb.SuspendRequest(instanceId="x")))
+    hub.answer(hub.episode("x"))
+    hub.answer(hub.episode("x"))
+    hub.detach()
+    hub.ask(hub.hub.ResumeInstance(pb.ResumeRequest(instanceId="x")))
+    hub.ask(hub.hub.SuspendInstance(pb.SuspendRequest(instanceId="x")))
+    hub.attach()
+    hub.answer(hub.episode("x"))
+    state = hub.state("x")
+    assert state is not None
+    assert state.orchestrationStatus == pb.ORCHESTRATION_STATUS_SUSPENDED
+
+
+def test_an_orchestration_that_is_suspended_as_it_continues_as_new_is_suspended(hub: ControlledHub) -> None:
+    start(hub, "x")
+    hub.detach()
+    hub.ask(hub.hub.SuspendInstance(pb.SuspendRequest(instanceId="x")))
+    hub.attach()
+    hub.answer(hub.episode("x"), end(pb.ORCHESTRATION_STATUS_CONTINUED_AS_NEW))
+    hub.answer(hub.episode("x"), activity(1))
+    state = hub.state("x")
+    assert state is not None
+    assert state.orchestrationStatus == pb.ORCHESTRATION_STATUS_SUSPENDED
+
+
+def test_a_sub_orchestration_cannot_have_the_id_of_an_entity(hub: ControlledHub) -> None:
+    start(hub, "x")
+    hub.answer(hub.episode("x"), child(1, "@counter@a"))
+    (*_, answer) = hub.episode("x").orchestratorRequest.newEvents
+    assert "cannot begin with '@'" in answer.subOrchestrationInstanceFailed.failureDetails.errorMessage
+
+
+def signal(hub: ControlledHub, operation: str, entity: str = "@counter@a", due: int | None = None) -> None:
+    request = pb.SignalEntityRequest(instanceId=entity, name=operation)
+    if due is not None:
+        request.scheduledTime.CopyFrom(timestamp(due))
+    hub.call(hub.hub.SignalEntity(request))
+
+
+def performing(hub: ControlledHub) -> pb.WorkItem:
+    (item,) = hub.of_kind("entityRequestV2")
+    return item
+
+
+def operation_names(item: pb.WorkItem) -> list[str]:
+    requests = item.entityRequestV2.operationRequests
+    return [r.entityOperationSignaled.operation or r.entityOperationCalled.operation for r in requests]
+
+
+def perform(hub: ControlledHub, *actions: pb.OperationAction) -> None:
+    """Performs the operations in the worker's hands: the state of the entity is their names."""
+    item = performing(hub)
+    del hub.items[item.completionToken]
+    names = operation_names(item)
+    result = pb.EntityBatchResult(
+        results=[pb.OperationResult(success=pb.OperationResultSuccess())] * len(names),
+        actions=actions,
+        completionToken=item.completionToken,
+    )
+    result.entityState.value = " ".join([*item.entityRequestV2.entityState.value.split(), *names])
+    completed = hub.call(hub.hub.CompleteEntityTask(result))
+    assert hub.disk.held or completed.result() == pb.CompleteTaskResponse()
+
+
+def test_an_entity_goes_on_from_its_latest_state_while_that_is_being_written(hub: ControlledHub) -> None:
+    signal(hub, "first")
+    hub.disk.held = True
+    signal(hub, "second")
+    perform(hub)
+    signal(hub, "third")
+    hub.commit_once()
+    perform(hub)
+    hub.commit_once()
+    perform(hub)
+    hub.commit()
+    entity = hub.hub.queries.entity("@counter@a")
+    assert entity is not None
+    assert entity.state == "first second third"
+
+
+def lock(section: str, *entities: str) -> pb.OrchestratorAction:
+    request = pb.EntityLockRequestedEvent(criticalSectionId=section, lockSet=entities)
+    return pb.OrchestratorAction(id=1, sendEntityMessage=pb.SendEntityMessageAction(entityLockRequested=request))
+
+
+def test_a_critical_section_waits_for_an_operation_that_was_sent_before_it_but_is_not_written(
+    hub: ControlledHub,
+) -> None:
+    start(hub, "x")
+    start(hub, "y")
+    signal(hub, "other", "@counter@b")
+    hub.disk.held = True
+    hub.answer(hub.episode("y"), lock("already under way", "@counter@c"))
+    signal(hub, "before", "@counter@a")
+    hub.answer(hub.episode("x"), lock("section", "@counter@a"))
+    hub.commit_once()
+    assert not [i for i in hub.of_kind("orchestratorRequest") if i.orchestratorRequest.instanceId == "x"]
+    hub.disk.held = False
+    hub.commit()
+    del hub.items[next(t for t, i in hub.items.items() if i.entityRequestV2.instanceId == "@counter@b")]
+    perform(hub)
+    (*_, granted) = hub.episode("x").orchestratorRequest.newEvents
+    assert granted.HasField("entityLockGranted")
+
+
+def test_a_hub_can_be_closed_as_a_critical_section_is_about_to_be_granted(hub: ControlledHub) -> None:
+    start(hub, "x")
+    hub.disk.held = True
+    hub.answer(hub.episode("x"), lock("section", "@counter@a"))
+    closed = hub.call(hub.hub.close())
+    hub.commit()
+    assert closed.done()
+    assert hub.failure is None
+    hub.crash()
+    (*_, granted) = hub.episode("x").orchestratorRequest.newEvents
+    assert granted.HasField("entityLockGranted")
+
+
+def test_an_entity_cannot_start_an_orchestration_with_the_id_of_an_entity_and_goes_on(hub: ControlledHub) -> None:
+    signal(hub, "first")
+    wrong = pb.StartNewOrchestrationAction(instanceId="@counter@b", name="Orchestrator")
+    perform(hub, pb.OperationAction(startNewOrchestration=wrong))
+    signal(hub, "second")
+    perform(hub)
+    entity = hub.hub.queries.entity("@counter@a")
+    assert entity is not None
+    assert entity.state == "first second"
+    assert hub.state("@counter@b") is None
+    hub.crash()
+    assert not hub.items
+
+
+def test_a_signal_that_is_not_due_survives_the_purge_of_its_entity(hub: ControlledHub) -> None:
+    signal(hub, "first")
+    perform(hub)
+    signal(hub, "later", due=hub.now() + 5_000_000)
+    purged = hub.ask(hub.hub.PurgeInstances(pb.PurgeInstancesRequest(instanceId="@counter@a")))
+    assert purged.deletedInstanceCount == 1
+    hub.crash()
+    hub.advance(6)
+    assert operation_names(performing(hub)) == ["later"]
+    assert not performing(hub).entityRequestV2.entityState.value
+
+
+def test_the_end_of_an_orchestration_frees_what_it_asked_for_before_that_was_written(hub: ControlledHub) -> None:
+    start(hub, "x")
+    hub.disk.held = True
+    hub.answer(hub.episode("x"), lock("section", "@counter@a"))
+    hub.call(hub.hub.TerminateInstance(pb.TerminateRequest(instanceId="x")))
+    hub.answer(hub.episode("x"), end(pb.ORCHESTRATION_STATUS_TERMINATED))
+    hub.disk.held = False
+    hub.commit()
+    signal(hub, "after")
+    assert operation_names(performing(hub)) == ["after"]
+    hub.crash()
+    assert operation_names(performing(hub)) == ["after"]
