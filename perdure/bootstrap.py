@@ -21,6 +21,7 @@ from perdure.retention import ttl
 from perdure.settings import Settings, SettingsError
 from perdure.stores.active import ActiveTasks
 from perdure.stores.approvals import ApprovalStore
+from perdure.stores.breakers import Breakers
 from perdure.stores.embedding_space import EmbeddingSpace
 from perdure.stores.erasures import ErasureStore
 from perdure.stores.facts import FactStore
@@ -69,6 +70,7 @@ class Services:
     limiter: RateLimiter
     memories: MemoryStore
     tool_cache: ToolCache
+    breakers: Breakers
     ingestion: IngestionStore
     facts: FactStore
     outbox: OutboxStore
@@ -139,6 +141,7 @@ def build(settings: Settings, agents: Agents, tools: ToolRegistry, documents: Do
         facts=FactStore(documents, space, ttl(settings.retention.memories)),
         outbox=OutboxStore(documents, ttl(settings.retention.outbox)),
         tool_cache=ToolCache(documents),
+        breakers=Breakers(documents),
         model=_within_limits(_model(settings), settings, documents),
         agents=agents,
         tools=tools,
