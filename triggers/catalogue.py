@@ -23,6 +23,7 @@ async def list_agents(req: Request) -> Response:
             default=agent.name == app.agents.default,
             description=agent.description,
             model=agent.model or app.settings.model,
+            fallback=list(agent.fallback),
             tools=list(agent.tools),
             limits=agent.limits,
             budget=agent.budget,

@@ -79,6 +79,11 @@ class Breaker:
     failures: int = 0
     probe_at: float = 0.0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether requests are refused, probes apart."""
+        return self.state is not State.CLOSED
+
     def wait(self, now: float) -> float:
         """Seconds until a request may go ahead; 0 when it may now."""
         if self.state is State.CLOSED:

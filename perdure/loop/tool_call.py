@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 from perdure.bootstrap import Services
 from perdure.documents.port import DocumentChanged, DocumentTooLarge
+from perdure.domain.arguments import canonical
 from perdure.domain.conversation import UNKNOWN
 from perdure.domain.messages import ToolCall
 from perdure.domain.references import CallRef, StepRef
@@ -27,7 +28,6 @@ from perdure.stores.facts import UserFacts
 from perdure.stores.memories import UserDocuments
 from perdure.stores.outbox import UserOutbox
 from perdure.stores.tasks import FoundCall
-from perdure.stores.tool_cache import canonical
 from perdure.tools.runner import run_tool
 from perdure.tools.tool import Tool, ToolContext, ToolUnavailable
 

@@ -78,17 +78,22 @@ class Breakers:
 
     async def enter(self, name: str, tenant: str = SYSTEM) -> Entry:
         """Ask to make a request. Raises BreakerOpen."""
-        breaker = await self.look(name, tenant)
-        self._check(name, breaker)
+        breaker = await self.check(name, tenant)
         if breaker.state is State.CLOSED:
             return Entry(tenant, name)
 
         def ask(found: Breaker, now: float) -> Breaker:
-            self._check(name, found)
+            self._refuse(name, found)
             return found.asked(now, self._policy)
 
         asked = await self._change(tenant, name, ask)
         return Entry(tenant, name, probe=asked is not None and asked.state is not State.CLOSED)
+
+    async def check(self, name: str, tenant: str = SYSTEM) -> Breaker:
+        """See whether a request could be made now. Raises BreakerOpen."""
+        breaker = await self.look(name, tenant)
+        self._refuse(name, breaker)
+        return breaker
 
     async def look(self, name: str, tenant: str = SYSTEM) -> Breaker:
         """See a breaker as it is, or was FRESH_SECONDS ago at most."""
@@ -129,7 +134,7 @@ class Breakers:
             if (continuation := page.continuation) is None:
                 return
 
-    def _check(self, name: str, breaker: Breaker) -> None:
+    def _refuse(self, name: str, breaker: Breaker) -> None:
         if wait := breaker.wait(self._clock()):
             raise BreakerOpen(name, wait)
 

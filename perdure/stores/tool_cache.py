@@ -5,6 +5,7 @@ import json
 
 from perdure.documents.containers import CONTROLS
 from perdure.documents.port import Documents, DocumentTooLarge
+from perdure.domain.arguments import canonical
 from perdure.tools.tool import Tool
 
 KIND = "toolCache"
@@ -37,11 +38,3 @@ class ToolCache:
 def _id(tool: Tool, arguments: str) -> str:
     parts = [tool.name, tool.version, canonical(arguments)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def canonical(arguments: str) -> str:
-    """Write arguments so that the same ones read the same, however the model spaced and ordered them."""
-    try:
-        return json.dumps(json.loads(arguments), sort_keys=True, separators=(",", ":"))
-    except (ValueError, RecursionError):
-        return arguments

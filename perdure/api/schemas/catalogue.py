@@ -9,12 +9,13 @@ from perdure.tools.tool import Tool
 
 
 class AgentView(BaseModel):
-    """An agent; `default` marks the one that runs when a request names none."""
+    """An agent; `default` marks the one that runs when a request names none. The models of `fallback` stand in."""
 
     name: str
     default: bool
     description: str
     model: str
+    fallback: list[str]
     tools: list[str]
     limits: LimitsDefinition
     budget: BudgetDefinition
