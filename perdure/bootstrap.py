@@ -13,6 +13,7 @@ from perdure.documents.port import Documents
 from perdure.documents.sqlite import SqliteDocuments
 from perdure.identity.api_keys import ApiKeys
 from perdure.models.embeddings import Embeddings, HashingEmbeddings
+from perdure.models.guarded import GuardedEmbeddings
 from perdure.models.port import Model
 from perdure.models.throttle import ThrottledModel
 from perdure.prices import Prices
@@ -118,7 +119,8 @@ def services() -> Services:
 
 def build(settings: Settings, agents: Agents, tools: ToolRegistry, documents: Documents) -> Services:
     """Put services together over a store."""
-    space = EmbeddingSpace(documents, _embeddings(settings))
+    breakers = Breakers(documents)
+    space = EmbeddingSpace(documents, _guarded(_embeddings(settings), breakers))
     keys = KeyStore(documents)
     return Services(
         settings=settings,
@@ -141,7 +143,7 @@ def build(settings: Settings, agents: Agents, tools: ToolRegistry, documents: Do
         facts=FactStore(documents, space, ttl(settings.retention.memories)),
         outbox=OutboxStore(documents, ttl(settings.retention.outbox)),
         tool_cache=ToolCache(documents),
-        breakers=Breakers(documents),
+        breakers=breakers,
         model=_within_limits(_model(settings), settings, documents),
         agents=agents,
         tools=tools,
@@ -206,6 +208,11 @@ def _embeddings(settings: Settings) -> Embeddings:
     from perdure.models.openai_embeddings import OpenAIEmbeddings
 
     return OpenAIEmbeddings(_endpoint(settings), settings.embedding_model, settings.embedding_dimensions)
+
+
+def _guarded(embeddings: Embeddings, breakers: Breakers) -> Embeddings:
+    # Hashing asks nobody, so nobody can be down.
+    return embeddings if isinstance(embeddings, HashingEmbeddings) else GuardedEmbeddings(embeddings, breakers)
 
 
 def _endpoint(settings: Settings) -> "OpenAISettings":

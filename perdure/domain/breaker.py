@@ -24,6 +24,9 @@ PROBE_SECONDS = 10.0
 LONGEST_PAUSE = 120.0
 """Most seconds that a provider may ask for until the next probe: it may be up again sooner than it said."""
 
+TRIED_SECONDS = 60.0
+"""How long after a probe was due a breaker is still said to be open. Who waits comes back well within that."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -83,6 +86,10 @@ class Breaker:
     def is_open(self) -> bool:
         """Whether requests are refused, probes apart."""
         return self.state is not State.CLOSED
+
+    def is_down(self, now: float) -> bool:
+        """Whether it is open and was tried lately: of one that nobody tries, nobody knows."""
+        return self.is_open and now < self.probe_at + TRIED_SECONDS
 
     def wait(self, now: float) -> float:
         """Seconds until a request may go ahead; 0 when it may now."""

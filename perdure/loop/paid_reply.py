@@ -11,7 +11,8 @@ from perdure.domain.budget import Call
 from perdure.domain.context import tokens
 from perdure.domain.messages import Message, ModelReply, Usage
 from perdure.domain.task import Task
-from perdure.models.port import ModelError, ModelRejected, ModelRequest, ModelUnavailable, OnText
+from perdure.models.guarded import guarded
+from perdure.models.port import ModelError, ModelRequest, OnText
 from perdure.stores.breakers import BreakerOpen
 
 NONE = Usage()
@@ -44,9 +45,9 @@ async def paid_reply(app: Services, call: Call, request: ModelRequest, on_text: 
     """
     # Before anything is reserved, for nothing but a look should come of this while the model is down.
     await app.breakers.check(breaker_of(request.model))
-    longest = await app.usage.reserve(call)
+    bounded = replace(request, max_output_tokens=await app.usage.reserve(call))
     try:
-        reply = await _guarded(app, replace(request, max_output_tokens=longest), on_text)
+        reply = await guarded(app.breakers, breaker_of(request.model), lambda: app.model.reply(bounded, on_text))
     except (ModelError, BreakerOpen):
         await app.usage.release(call)
         raise
@@ -55,18 +56,3 @@ async def paid_reply(app: Services, call: Call, request: ModelRequest, on_text: 
     # Some compatible endpoints do not count, and a budget would never end.
     written = Message("assistant", reply.text, reply.tool_calls)
     return replace(reply, usage=Usage(request.input_tokens, tokens(written)))
-
-
-async def _guarded(app: Services, request: ModelRequest, on_text: OnText | None) -> ModelReply:
-    entry = await app.breakers.enter(breaker_of(request.model))
-    try:
-        reply = await app.model.reply(request, on_text)
-    except ModelUnavailable as error:
-        await app.breakers.failed(entry, error.retry_after)
-        raise
-    except ModelRejected:
-        # Who refuses is there.
-        await app.breakers.succeeded(entry)
-        raise
-    await app.breakers.succeeded(entry)
-    return reply

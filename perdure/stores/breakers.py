@@ -124,6 +124,10 @@ class Breakers:
             entry.tenant, entry.name, lambda found, now: found.failed(entry.probe, now, self._policy, retry_after)
         )
 
+    async def down(self) -> list[str]:
+        """Names of everybody's breakers that are open and were tried lately."""
+        return sorted([name async for name, breaker in self.all() if breaker.is_down(self._clock())])
+
     async def all(self, tenant: str = SYSTEM) -> AsyncIterator[tuple[str, Breaker]]:
         """Every breaker that counted a failure in the last day, by its name."""
         continuation = None

@@ -51,6 +51,7 @@ class ToolsView(BaseModel):
 
 
 class Health(BaseModel):
-    """The store answers and fits the settings."""
+    """The store answers and fits the settings. `degraded` when something else is down, of the kinds in `down`."""
 
-    status: Literal["ok"]
+    status: Literal["ok", "degraded"]
+    down: list[str]
