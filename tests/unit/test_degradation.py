@@ -21,7 +21,7 @@ from perdure.domain.budget import Budget
 from perdure.domain.messages import ModelReply, ToolCall, Usage
 from perdure.domain.next_step import StepOutcome
 from perdure.domain.references import CallRef, StepRef
-from perdure.domain.task import Agent, CallState, Limits, Task
+from perdure.domain.task import Agent, CallState, Limits, Reason, Task
 from perdure.loop.model_step import take_step
 from perdure.loop.tool_call import CallInterrupted, carry_out
 from perdure.models.failures import HANDLING
@@ -194,7 +194,19 @@ async def test_an_embedding_model_that_is_down_is_not_asked_for_every_search(sto
     assert dead.asked == FAILURES
 
 
-# The page itself.
+# The pages.
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/api.md"])
+def test_every_reason_a_task_may_end_for_is_documented_and_no_other(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    if page == "README.md":
+        listed = text.partition("says why in `reason`: ")[2].partition(", and `detail`")[0]
+        assert sorted(re.findall(r"`(\w+)`", listed)) == sorted(set(Reason) - {Reason.ANSWERED})
+    else:
+        section = text.partition("## How a task ends")[2].partition("\n## ")[0]
+        rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", section, re.MULTILINE)
+        assert dict(rows[1:]) == {str(reason): str(reason.status) for reason in Reason}
 
 
 def test_every_test_that_the_page_names_is_there() -> None:
