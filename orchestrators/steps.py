@@ -27,13 +27,15 @@ def take_step(ctx: durable.OrchestrationContext, run: Run, events: Events) -> St
     step = call(ctx, MODEL_STEP, run.step_ref.to_dict())
     if finish := (yield from events.before(step)):
         return finish
-    match _decision(step, run):
+    match _decision(ctx, step, run):
         case CallTools() as calls:
             return (yield from call_tools(ctx, run, events, calls))
-        case Wait(seconds, failures):
+        case Wait(seconds, failures, outage):
+            run = run.same_step_again(failures, outage)
+            if not seconds:
+                return run
             ctx.set_custom_status(f"step {run.step}: waiting {seconds:g} s for the model")
-            finish = yield from events.before(ctx.create_timer(timedelta(seconds=seconds)))
-            return finish or run.same_step_again(failures)
+            return (yield from events.before(ctx.create_timer(timedelta(seconds=seconds)))) or run
         case Finish() as end:
             return end
 
@@ -56,7 +58,7 @@ def await_approval(ctx: durable.OrchestrationContext, run: Run, events: Events) 
             return end
 
 
-def _decision(step: durable.Task[Any], run: Run) -> CallTools | Wait | Finish:
+def _decision(ctx: durable.OrchestrationContext, step: durable.Task[Any], run: Run) -> CallTools | Wait | Finish:
     if step.is_failed:
         return Finish(Reason.INTERNAL_ERROR, "A model step failed repeatedly; the log says why.")
-    return decide(StepOutcome.from_dict(step.get_result()), run)
+    return decide(StepOutcome.from_dict(step.get_result()), run, ctx.current_utc_datetime)

@@ -47,7 +47,7 @@ def _end_or_stall(
     everything, ended = durable.when_all(list(work)), -1
     while not everything.is_complete and (so_far := sum(task.is_complete for task in work)) > ended:
         ended = so_far
-        end_or_stall: Sequence[durable.Task[Any]] = (everything, ctx.create_timer(longest))
+        end_or_stall: list[durable.Task[Any]] = [everything, ctx.create_timer(longest)]
         if finish := (yield from events.before(durable.when_any(end_or_stall))):
             return finish
     return None

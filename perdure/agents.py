@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from perdure.domain.budget import MICRO, Budget, Price
-from perdure.domain.task import Agent, Limits
+from perdure.domain.task import Agent, Limits, Offer
 from perdure.tools.approval import NEVER, check_policy
 from perdure.tools.registry import ToolRegistry
 
@@ -33,6 +33,8 @@ class LimitsDefinition(BaseModel):
         max_output_tokens: Tokens of one reply of the model, its reasoning included; a longer one is cut off.
         approval_seconds: Time to decide on a call that needs approval; then it is refused. Seconds that a task waits
             for a decision do not count towards `max_seconds`.
+        outage_seconds: Longest time that a task waits for a model that is down, and for its fallbacks; then it ends
+            with reason `degraded` and what it has.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +45,7 @@ class LimitsDefinition(BaseModel):
     context_tokens: int = Field(default=16_000, ge=100, le=100_000)
     max_output_tokens: int = Field(default=4096, ge=16, le=1_000_000)
     approval_seconds: float = Field(default=24 * 3600, ge=1, le=7 * 24 * 3600)
+    outage_seconds: float = Field(default=300, ge=0, le=7 * 24 * 3600)
 
 
 class BudgetDefinition(BaseModel):
@@ -71,6 +74,7 @@ class AgentDefinition(BaseModel):
         name: By which a request asks for the agent; the file is called `<name>.yaml`.
         instructions: The system message.
         model: Model or deployment name; the configured default when absent.
+        fallback: Models that are asked, in this order, while that one is down or when it cannot answer.
         tools: Names of the tools it may call.
         budget: What one task may use; any amount when absent.
         approval: When a person must agree to a call of a tool, for those where the agent decides otherwise than the
@@ -83,17 +87,33 @@ class AgentDefinition(BaseModel):
     description: Text
     instructions: Text
     model: Text | None = None
+    fallback: Annotated[tuple[Text, ...], Field(max_length=8)] = ()
     tools: tuple[str, ...] = ()
     approval: dict[str, str] = {}
     limits: LimitsDefinition = LimitsDefinition()
     budget: BudgetDefinition = BudgetDefinition()
 
-    def frozen(self, default_model: str, tools: ToolRegistry, price: Price | None) -> Agent:
-        """The definition as a task keeps it, with what its model costs."""
-        limits, model = Limits(**self.limits.model_dump()), self.model or default_model
+    def models(self, default_model: str) -> tuple[str, ...]:
+        """Its models, in the order in which they are asked, each once."""
+        return tuple(dict.fromkeys((self.model or default_model, *self.fallback)))
+
+    def frozen(self, default_model: str, tools: ToolRegistry, prices: Mapping[str, Price | None]) -> Agent:
+        """The definition as a task keeps it, with what its models cost."""
+        limits = Limits(**self.limits.model_dump())
+        first, *others = (Offer(model, prices.get(model)) for model in self.models(default_model))
         policies = {tool.name: tool.approval for tool in tools.select(self.tools)} | self.approval
         approval = {tool: policy for tool, policy in policies.items() if policy != NEVER}
-        return Agent(self.name, self.instructions, model, self.tools, limits, approval, self.budget.amount, price)
+        return Agent(
+            name=self.name,
+            instructions=self.instructions,
+            model=first.model,
+            tools=self.tools,
+            limits=limits,
+            approval=approval,
+            budget=self.budget.amount,
+            price=first.price,
+            fallback=tuple(others),
+        )
 
 
 @dataclass(frozen=True, slots=True)

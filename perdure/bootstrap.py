@@ -13,6 +13,7 @@ from perdure.documents.port import Documents
 from perdure.documents.sqlite import SqliteDocuments
 from perdure.identity.api_keys import ApiKeys
 from perdure.models.embeddings import Embeddings, HashingEmbeddings
+from perdure.models.guarded import GuardedEmbeddings
 from perdure.models.port import Model
 from perdure.models.throttle import ThrottledModel
 from perdure.prices import Prices
@@ -21,6 +22,7 @@ from perdure.retention import ttl
 from perdure.settings import Settings, SettingsError
 from perdure.stores.active import ActiveTasks
 from perdure.stores.approvals import ApprovalStore
+from perdure.stores.breakers import Breakers
 from perdure.stores.embedding_space import EmbeddingSpace
 from perdure.stores.erasures import ErasureStore
 from perdure.stores.facts import FactStore
@@ -69,6 +71,7 @@ class Services:
     limiter: RateLimiter
     memories: MemoryStore
     tool_cache: ToolCache
+    breakers: Breakers
     ingestion: IngestionStore
     facts: FactStore
     outbox: OutboxStore
@@ -116,7 +119,8 @@ def services() -> Services:
 
 def build(settings: Settings, agents: Agents, tools: ToolRegistry, documents: Documents) -> Services:
     """Put services together over a store."""
-    space = EmbeddingSpace(documents, _embeddings(settings))
+    breakers = Breakers(documents)
+    space = EmbeddingSpace(documents, _guarded(_embeddings(settings), breakers))
     keys = KeyStore(documents)
     return Services(
         settings=settings,
@@ -139,6 +143,7 @@ def build(settings: Settings, agents: Agents, tools: ToolRegistry, documents: Do
         facts=FactStore(documents, space, ttl(settings.retention.memories)),
         outbox=OutboxStore(documents, ttl(settings.retention.outbox)),
         tool_cache=ToolCache(documents),
+        breakers=breakers,
         model=_within_limits(_model(settings), settings, documents),
         agents=agents,
         tools=tools,
@@ -203,6 +208,11 @@ def _embeddings(settings: Settings) -> Embeddings:
     from perdure.models.openai_embeddings import OpenAIEmbeddings
 
     return OpenAIEmbeddings(_endpoint(settings), settings.embedding_model, settings.embedding_dimensions)
+
+
+def _guarded(embeddings: Embeddings, breakers: Breakers) -> Embeddings:
+    # Hashing asks nobody, so nobody can be down.
+    return embeddings if isinstance(embeddings, HashingEmbeddings) else GuardedEmbeddings(embeddings, breakers)
 
 
 def _endpoint(settings: Settings) -> "OpenAISettings":

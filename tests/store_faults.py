@@ -26,6 +26,7 @@ name: courier
 description: An agent whose tools leave traces.
 instructions: Deliver.
 tools: [calculate, echo, slow_effect, deliver]
+limits: {approval_seconds: 1}
 """
 DELIVER = '''
 import asyncio

@@ -23,6 +23,7 @@ async def list_agents(req: Request) -> Response:
             default=agent.name == app.agents.default,
             description=agent.description,
             model=agent.model or app.settings.model,
+            fallback=list(agent.fallback),
             tools=list(agent.tools),
             limits=agent.limits,
             budget=agent.budget,
@@ -41,7 +42,8 @@ async def list_tools(req: Request) -> Response:
 @bp.route(**HEALTH.binding)
 @endpoint(HEALTH)
 async def health(req: Request) -> Response:
-    """Answer 200 when the store answers and fits the settings. Open to everybody, so it tells nothing else."""
+    """Answer 200 when the store answers and fits the settings. Open to everybody, so it names kinds and no names."""
     await services().keys.any_exists()
     await services().ingestion.check()
-    return json_response(Health(status="ok"))
+    down = sorted({name.partition(":")[0] for name in await services().breakers.down()})
+    return json_response(Health(status="degraded" if down else "ok", down=down))

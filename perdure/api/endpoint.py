@@ -14,7 +14,7 @@ from perdure.api.routes import Route
 from perdure.bootstrap import services
 from perdure.documents.port import DocumentError, StoreUnavailable
 from perdure.domain.principal import Principal
-from perdure.models.port import ModelUnavailable
+from perdure.models.port import ModelRejected, ModelUnavailable
 from perdure.stores.embedding_space import EmbeddingsMismatch
 
 type Handler[**P] = Callable[Concatenate[Request, P], Awaitable[Response]]
@@ -63,6 +63,9 @@ def endpoint[**P](route: Route) -> Callable[[Handler[P]], Handler[P]]:
             except ModelUnavailable as error:
                 logger.warning("The embedding model is unavailable: %s", error)
                 return Unavailable("The embedding model does not answer. Try again.").response()
+            except ModelRejected as error:
+                logger.error("The embedding model refuses: %s", error)
+                return InternalError("The embedding model refuses what it is asked; the log says why.").response()
             except Exception:
                 # The last stop: what is wrong with us is for the log, not for the caller.
                 logger.exception("%s %s failed", req.method, req.url.path)

@@ -76,8 +76,8 @@ async def submit(app: Services, who: Principal, request: TaskRequest, task_id: s
 
 async def _agent(app: Services, definition: AgentDefinition, request: TaskRequest) -> Agent:
     """The agent as the task keeps it, within the request's budget. Raises Invalid."""
-    model = definition.model or app.settings.model
-    agent = definition.frozen(app.settings.model, app.tools, await app.prices.of(model))
+    prices = {model: await app.prices.of(model) for model in definition.models(app.settings.model)}
+    agent = definition.frozen(app.settings.model, app.tools, prices)
     asked, most = request.budget, app.settings.allowances
     if asked is not None:
         lower = replace(
@@ -86,7 +86,7 @@ async def _agent(app: Services, definition: AgentDefinition, request: TaskReques
             max_seconds=asked.seconds or agent.limits.max_seconds,
         )
         agent = agent.within(asked.amount, lower)
-    if agent.price is None:
+    if (model := next((offer.model for offer in agent.offers if offer.price is None), None)) is not None:
         unpriced = f"nobody knows what the model {model!r} costs; PERDURE_PRICES can say it"
         if asked is not None and asked.usd is not None:
             raise Invalid([{"pointer": "/budget/usd", "detail": f"{unpriced}, or give the budget in tokens"}])
@@ -97,8 +97,15 @@ async def _agent(app: Services, definition: AgentDefinition, request: TaskReques
 
 def first_run(task: Task) -> Run:
     """The orchestration's input for a new task."""
-    steps = task.agent.limits.max_steps
-    return Run(task.tenant, task.id, task.deadline.isoformat(), steps, thread=task.thread_id)
+    limits = task.agent.limits
+    return Run(
+        task.tenant,
+        task.id,
+        task.deadline.isoformat(),
+        limits.max_steps,
+        thread=task.thread_id,
+        outage_seconds=limits.outage_seconds,
+    )
 
 
 async def own_task(app: Services, who: Principal, task_id: str) -> Task:

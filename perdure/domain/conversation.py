@@ -3,6 +3,7 @@
 import json
 
 from perdure.domain.messages import Message
+from perdure.domain.output import EMPTY, is_empty
 from perdure.domain.task import CallState, LedgerEntry, TaskRecord
 
 NO_RESULT = "Error: The tool did not finish, so there is no result."
@@ -24,14 +25,18 @@ def conversation(record: TaskRecord) -> list[Message]:
         messages.append(Message("system", f"Context supplied by the caller, as JSON:\n{context}"))
     messages.extend(record.earlier)
     messages.extend(turn(record))
+    if record.steps and is_empty(record.steps[-1]):
+        messages.append(Message("user", EMPTY))
     return messages
 
 
 def turn(record: TaskRecord) -> list[Message]:
-    """Lay out what the task itself added: the query, then each step with the results of its calls."""
+    """Lay out what the task itself added: the query, then each step that said anything, with its calls' results."""
     messages = [Message("user", record.task.query)]
     results = {(call.step, call.index): _told(call) for call in record.calls}
     for step in record.steps:
+        if is_empty(step):
+            continue
         messages.append(Message("assistant", step.text, step.calls))
         for index, call in enumerate(step.calls):
             content = results.get((step.number, index), NO_RESULT)

@@ -5,13 +5,11 @@ Pure and total, so that a replay always decides the same, and so that every bran
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from perdure.domain.references import Run
 from perdure.domain.task import Reason
-
-MAX_FAILURES = 6
-"""Attempts at one step before an unavailable model ends the task: half a minute with the delays below."""
 
 FIRST_DELAY = 1.0
 """Least seconds before the second attempt, doubled for each further one; a provider may ask for more."""
@@ -30,20 +28,36 @@ class StepOutcome:
     """What one model step came to, as the `model_step` activity reports it. Small enough for durable history.
 
     Attributes:
-        kind: `calls`: the model asked for tools. `answer`: it answered. `empty`: it said nothing at all.
-            `unavailable`: it may answer later. `limited`: it was not asked, for a limit of ours that passes.
-            `rejected`: it never will answer. `budget_exceeded`: nothing is left to pay it with. `ended`: the task had
-            ended already. `lease_lost`: another task writes the thread by now.
+        kind: `calls`: the model asked for tools. `answer`: it answered. `empty`: it said nothing at all, and is told.
+            `empty_reply`, `invalid_output`, `repetition`: it was told often enough. `unavailable`: it may answer later.
+            `interrupted`: it may answer at once. `down`: it was not asked, for it failed too often. `limited`: it was
+            not asked, for a limit of ours that passes. `rejected`: it never will answer. `budget_exceeded`: nothing is
+            left to pay it with. `ended`: the task had ended already. `lease_lost`: another task writes the thread by
+            now.
         calls: For `calls`: the index and tool of every call to run. Calls that cannot run (an unknown tool) are
             settled already and not listed.
         awaiting: For `calls`: how many more wait for a person's approval.
         timeout: For `calls`: the longest time-out of a call to run, in seconds.
-        retry_after: For `unavailable`: seconds the provider asks for. For `limited`: seconds until the limit passes.
-        detail: For `unavailable`, `rejected` and `budget_exceeded`: one sentence for the caller.
+        retry_after: For `unavailable` and `interrupted`: seconds the provider asks for. For `down`: seconds until the
+            model may be looked at again. For `limited`: seconds until the limit passes.
+        detail: For those that end the task or may: one sentence for the caller.
     """
 
     kind: Literal[
-        "calls", "answer", "empty", "unavailable", "limited", "rejected", "budget_exceeded", "ended", "lease_lost"
+        "calls",
+        "answer",
+        "empty",
+        "empty_reply",
+        "invalid_output",
+        "repetition",
+        "unavailable",
+        "interrupted",
+        "down",
+        "limited",
+        "rejected",
+        "budget_exceeded",
+        "ended",
+        "lease_lost",
     ]
     calls: tuple[tuple[int, str], ...] = ()
     retry_after: float | None = None
@@ -123,10 +137,16 @@ class AskApproval:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Ask the model again after this many seconds, when it has failed so often in a row."""
+    """Ask the model again after this many seconds; at once for 0.
+
+    Attributes:
+        failures: How often in a row it was asked in vain by then.
+        outage: Since when it has been unavailable, if it is.
+    """
 
     seconds: float
     failures: int
+    outage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +160,12 @@ class Finish:
 type Decision = CallTools | Wait | Finish
 
 
-def decide(outcome: StepOutcome, run: Run) -> Decision:
-    """Say what follows a model step."""
+def decide(outcome: StepOutcome, run: Run, now: datetime) -> Decision:
+    """Say what follows a model step.
+
+    Args:
+        now: Naive, in UTC, as the orchestration's clock has it.
+    """
     match outcome.kind:
         case "answer":
             return Finish(Reason.ANSWERED)
@@ -149,14 +173,18 @@ def decide(outcome: StepOutcome, run: Run) -> Decision:
             return Finish(Reason.STEP_LIMIT, f"No answer within {run.max_steps} steps.")
         case "calls":
             return CallTools(outcome.calls, outcome.awaiting > 0, outcome.timeout)
-        case "empty":
+        case "empty" if run.step < run.max_steps:
+            return CallTools(())
+        case "empty" | "empty_reply":
             return Finish(Reason.EMPTY_REPLY, "The model answered with neither text nor tool calls.")
-        case "unavailable" if run.failures + 1 >= MAX_FAILURES:
-            return Finish(Reason.MODEL_UNAVAILABLE, outcome.detail)
-        case "unavailable":
-            return Wait(_delay(outcome.retry_after, run.failures), run.failures + 1)
+        case "invalid_output":
+            return Finish(Reason.INVALID_OUTPUT, "The model kept asking for calls that cannot be run.")
+        case "repetition":
+            return Finish(Reason.REPETITION, "The model kept making the same calls, with the same results.")
+        case "unavailable" | "interrupted" | "down":
+            return _wait_for_model(outcome, run, now)
         case "limited":
-            return Wait(min(max(FIRST_DELAY, outcome.retry_after or 0.0), MAX_DELAY), run.failures)
+            return Wait(min(max(FIRST_DELAY, outcome.retry_after or 0.0), MAX_DELAY), run.failures, run.outage)
         case "rejected":
             return Finish(Reason.MODEL_REJECTED, outcome.detail)
         case "budget_exceeded":
@@ -187,5 +215,17 @@ def _calls(pairs: Iterable[Sequence[Any]]) -> tuple[tuple[int, str], ...]:
     return tuple((int(index), str(tool)) for index, tool in pairs)
 
 
-def _delay(retry_after: float | None, failures: int) -> float:
-    return min(max(FIRST_DELAY * 2**failures, retry_after or 0.0), MAX_DELAY)
+def _wait_for_model(outcome: StepOutcome, run: Run, now: datetime) -> Wait | Finish:
+    asked = outcome.retry_after or 0.0
+    if outcome.kind == "down":
+        seconds, failures = max(FIRST_DELAY, asked), run.failures
+    elif outcome.kind == "interrupted" and not run.failures:
+        seconds, failures = asked, 1
+    else:
+        # Bounded before it is a power: an outage may be long.
+        seconds, failures = max(FIRST_DELAY * 2 ** min(run.failures, 10), asked), run.failures + 1
+    seconds = min(seconds, MAX_DELAY)
+    if now + timedelta(seconds=seconds) >= run.gives_up_at(now):
+        # There would be nothing left to do after that wait.
+        return Finish(Reason.DEGRADED, outcome.detail)
+    return Wait(seconds, failures, run.outage or now.isoformat())

@@ -29,10 +29,15 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class StepRef(Reference):
-    """One model step of a task, and the thread the task continues. Steps count from 1."""
+    """One model step of a task, and the thread the task continues. Steps count from 1.
+
+    Attributes:
+        waiting: Whether the task waits for a model that was down when it looked last.
+    """
 
     step: int
     thread: str | None = None
+    waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +74,12 @@ class Run(Reference):
         deadline: ISO 8601 instant in UTC at which the task ends whatever it is doing.
         max_steps: Model steps the task may take in all.
         step: The step to take next.
-        failures: How often in a row the model was unavailable for that step.
+        failures: How often in a row the model was asked for that step in vain.
         thread: The conversation the task continues, or None.
         joined: Whether the task is the thread's writer by now.
         awaiting: Whether calls of the step wait for a person to decide.
+        outage: ISO 8601 instant in UTC since which the model has been unavailable for that step; None when it is not.
+        outage_seconds: How long that may last.
     """
 
     deadline: str
@@ -82,6 +89,8 @@ class Run(Reference):
     thread: str | None = None
     joined: bool = False
     awaiting: bool = False
+    outage: str | None = None
+    outage_seconds: float = 300.0
 
     @property
     def deadline_utc(self) -> datetime:
@@ -95,7 +104,12 @@ class Run(Reference):
 
     @property
     def step_ref(self) -> StepRef:
-        return StepRef(self.tenant, self.task, self.step, self.thread)
+        return StepRef(self.tenant, self.task, self.step, self.thread, waiting=self.outage is not None)
+
+    def gives_up_at(self, now: datetime) -> datetime:
+        """When there is no more waiting for a model that is unavailable, naive and in UTC as `now` is."""
+        begun = datetime.fromisoformat(self.outage) if self.outage else now
+        return min(begun + timedelta(seconds=self.outage_seconds), self.deadline_utc)
 
     def closing(self, reason: str, detail: str | None) -> Closing:
         return Closing(self.tenant, self.task, self.step, reason, detail, self.thread)
@@ -110,7 +124,7 @@ class Run(Reference):
         return replace(self, joined=True)
 
     def next_step(self) -> "Run":
-        return replace(self, step=self.step + 1, failures=0, awaiting=False)
+        return replace(self, step=self.step + 1, failures=0, awaiting=False, outage=None)
 
     def awaiting_approval(self) -> "Run":
         return replace(self, awaiting=True)
@@ -119,5 +133,5 @@ class Run(Reference):
         """The run after time that does not count."""
         return replace(self, deadline=(datetime.fromisoformat(self.deadline) + pause).isoformat())
 
-    def same_step_again(self, failures: int) -> "Run":
-        return replace(self, failures=failures)
+    def same_step_again(self, failures: int, outage: str | None) -> "Run":
+        return replace(self, failures=failures, outage=outage)

@@ -29,9 +29,12 @@ class Reason(StrEnum):
 
     ANSWERED = "answered"
     BUDGET_EXCEEDED = "budget_exceeded"
+    DEGRADED = "degraded"
     STEP_LIMIT = "step_limit"
     TIME_LIMIT = "time_limit"
     EMPTY_REPLY = "empty_reply"
+    INVALID_OUTPUT = "invalid_output"
+    REPETITION = "repetition"
     MODEL_REJECTED = "model_rejected"
     MODEL_UNAVAILABLE = "model_unavailable"
     CANCELLED = "cancelled"
@@ -78,8 +81,8 @@ SETTLED = frozenset({CallState.COMMITTED, CallState.FAILED, CallState.UNKNOWN})
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds of one task: model steps, seconds from submission to end, tool calls of one step, tokens of earlier
-    conversation it sees, tokens of one reply, and seconds a person has to decide on a call. Those do not count towards
-    its end."""
+    conversation it sees, tokens of one reply, seconds a person has to decide on a call, which do not count towards its
+    end, and seconds that it waits for a model that is down."""
 
     max_steps: int
     max_seconds: float
@@ -87,6 +90,15 @@ class Limits:
     context_tokens: int = 16_000
     max_output_tokens: int = 4096
     approval_seconds: float = 86_400
+    outage_seconds: float = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A model and what it costs; None when nobody knows."""
+
+    model: str
+    price: Price | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +108,7 @@ class Agent:
     Attributes:
         approval: When a person must agree to a call, by tool; never for those not named.
         price: What its model costs; None when nobody knows.
+        fallback: Models that are asked when that one is down or cannot answer, in this order.
     """
 
     name: str
@@ -106,6 +119,16 @@ class Agent:
     approval: dict[str, str] = field(default_factory=dict[str, str])
     budget: Budget = field(default_factory=Budget)
     price: Price | None = None
+    fallback: tuple[Offer, ...] = ()
+
+    @property
+    def offers(self) -> tuple[Offer, ...]:
+        """All its models, in the order in which they are asked."""
+        return (Offer(self.model, self.price), *self.fallback)
+
+    def price_of(self, model: str) -> Price | None:
+        """What one of its models costs; None when nobody knows."""
+        return next((offer.price for offer in self.offers if offer.model == model), None)
 
     def within(self, budget: Budget, limits: Limits) -> "Agent":
         """The same with the lower of its own budget, steps and seconds and of those given."""
@@ -123,7 +146,8 @@ class Task:
 
     Attributes:
         thread: The user's name for the conversation it continues, or None.
-        result: The agent's answer, or what it had written when its budget was used up; None until then.
+        result: The agent's answer, or what it had written when its budget was used up, or what there was when its
+            model was down for good; None until then.
         detail: One sentence for the caller when the task did not end with an answer.
     """
 
@@ -161,7 +185,12 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One model turn as it was recorded, with the tool calls it asked for."""
+    """One model turn as it was recorded, with the tool calls it asked for.
+
+    Attributes:
+        model: The model that answered, by the provider's name.
+        asked: The model that was asked, by the agent's name for it; None for the agent's first.
+    """
 
     number: int
     text: str
@@ -170,6 +199,7 @@ class Step:
     model: str
     started_at: datetime
     ended_at: datetime
+    asked: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,13 +248,18 @@ class TaskRecord:
 
     @property
     def spent(self) -> Spent:
-        """Tokens and money of all steps; no money while the price is not known."""
-        return sum((Spent.of(step.usage, self.task.agent.price) for step in self.steps), Spent())
+        """Tokens and money of all steps; no money where the price is not known."""
+        return sum((Spent.of(step.usage, self.price(step)) for step in self.steps), Spent())
+
+    def price(self, step: Step) -> Price | None:
+        """What the model that was asked for a step costs; None when nobody knows."""
+        return self.task.agent.price_of(step.asked or self.task.agent.model)
 
     @property
     def cost_usd(self) -> float | None:
         """What all steps cost in US dollars; None when nobody knows."""
-        return self.spent.micro_usd / MICRO if self.task.agent.price else None
+        prices = [self.price(step) for step in self.steps] or [self.task.agent.price]
+        return None if None in prices else self.spent.micro_usd / MICRO
 
     def step(self, number: int) -> Step | None:
         return next((step for step in self.steps if step.number == number), None)

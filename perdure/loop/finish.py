@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from perdure.bootstrap import Services
 from perdure.domain.conversation import turn
+from perdure.domain.partial import last_text, partial_answer
 from perdure.domain.references import Closing
 from perdure.domain.task import Reason, TaskRecord
 from perdure.domain.thread import LeaseLost, leave
@@ -32,7 +33,10 @@ async def finish(app: Services, end: Closing) -> Finished:
         step = record.step(end.step)
         result = step.text if step else None
     elif reason is Reason.BUDGET_EXCEEDED:
-        result = next((step.text for step in reversed(record.steps) if step.text.strip()), None)
+        result = last_text(record)
+    elif reason is Reason.DEGRADED:
+        result = partial_answer(record)
+        reason = Reason.DEGRADED if result else Reason.MODEL_UNAVAILABLE
     task = await app.tasks.finish(end.tenant, end.task, reason, result, detail)
     if task.agent.approval or any(call.doubts for call in record.calls):
         await app.approvals.withdraw(end)

@@ -1,42 +1,20 @@
 """One model step: read the conversation, ask the model, record its reply and the calls it asks for."""
 
-import json
-import logging
-import zlib
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from perdure.bootstrap import Services
-from perdure.documents.port import DocumentTooLarge
-from perdure.domain.budget import Account, BudgetBusy, BudgetExceeded, Spent, room
 from perdure.domain.conversation import conversation
-from perdure.domain.messages import ModelReply, Usage
 from perdure.domain.next_step import StepOutcome
+from perdure.domain.output import is_empty, judge
 from perdure.domain.references import StepRef
-from perdure.domain.task import CallState, Step, TaskRecord
+from perdure.domain.task import SETTLED, CallState, LedgerEntry, Step
 from perdure.domain.thread import LeaseLost, hold
+from perdure.loop.answering import ask, still_down
 from perdure.loop.approvals import approvals_for
-from perdure.loop.deltas import Deltas
-from perdure.loop.paid_reply import call_of, paid_reply
+from perdure.loop.paid_reply import call_of
 from perdure.loop.tool_call import prepare
-from perdure.models.port import ModelLimited, ModelRejected, ModelRequest, ModelUnavailable
-from perdure.redaction import content_log
-
-logger = logging.getLogger(__name__)
-
-UNAVAILABLE = "The model %s is unavailable to task %s"
-"""Logged when a model is down or limits us. infra/alerts.json counts these lines."""
-
-DETAIL = 300
-"""Most characters of a provider's message that enter durable history."""
-
-SPREAD = 10.0
-"""Seconds over which tasks come back that wait for the same thing."""
-
-BUSY_SECONDS = 2.0
-"""After how many seconds a budget is looked at again that others have reserved."""
-
-MAX_REPLY_BYTES = 1024 * 1024
-"""Largest reply that is taken, with all arguments, in bytes as JSON: it must fit a document beside the query."""
+from perdure.models.port import ModelRequest
 
 
 async def take_step(app: Services, ref: StepRef) -> StepOutcome:
@@ -47,6 +25,8 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
             await app.threads.change(ref.tenant, ref.thread, lambda thread: hold(thread, ref.task, now))
         except LeaseLost:
             return StepOutcome("lease_lost")
+    if ref.waiting and (down := await still_down(app, ref)):
+        return down
     record = await app.tasks.record(ref.tenant, ref.task)
     agent = record.task.agent
     # A tool that a later deployment dropped is simply not offered any more.
@@ -57,18 +37,27 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
     step = record.step(ref.step)
     if step is not None:
         # The attempt that recorded it may have come no further.
-        await app.usage.commit(call_of(record.task, ref.step, request, step.started_at), step.usage)
+        asked = replace(request, model=step.asked or agent.model)
+        await app.usage.commit(call_of(record.task, ref.step, asked, step.started_at), step.usage)
     if record.task.reason is not None:
         return StepOutcome("ended")
     if step is None:
-        made = await _ask(app, ref, record, request)
+        made = await ask(app, ref, record, request)
         if isinstance(made, StepOutcome):
             return made
         step = made
-    if not step.calls:
-        return StepOutcome("answer" if step.text.strip() else "empty")
+    verdict = judge(record, step, tools)
     calls = prepare(ref, step, tools, agent)
-    await app.tasks.add_calls(ref, calls)
+    if verdict.refusal:
+        calls = [_refused(call, step, verdict.refusal) for call in calls]
+    if calls:
+        await app.tasks.add_calls(ref, calls)
+    if verdict.ends:
+        return StepOutcome(verdict.ends)
+    if is_empty(step):
+        return StepOutcome("empty")
+    if not calls:
+        return StepOutcome("answer")
     asked = approvals_for(record.task, calls)
     await app.approvals.ask(ref, asked)
     run = [call for call in calls if call.state is CallState.PREPARED and call.same_as is None]
@@ -76,50 +65,7 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
     return StepOutcome("calls", tuple((call.index, call.tool) for call in run), awaiting=len(asked), timeout=longest)
 
 
-async def _ask(app: Services, ref: StepRef, record: TaskRecord, request: ModelRequest) -> Step | StepOutcome:
-    """Ask the model, record what it says and pay for it; or say why there is no step."""
-    content_log.info("Task %s, step %s asks: %s", ref.task, ref.step, request.messages)
-    started, deltas = datetime.now(UTC), Deltas(app.tasks if app.settings.stream_text else None, ref)
-    seen = record.steps[-1].usage if record.steps else Usage()
-    call = call_of(record.task, ref.step, request, started, seen)
-    try:
-        own = Account("The task's budget", record.task.agent.budget)
-        call = call.bounded(room(own, record.spent, Spent(), call))
-        async with deltas:
-            reply = await paid_reply(app, call, request, deltas.add if app.settings.stream_text else None)
-    except BudgetExceeded as error:
-        return StepOutcome("budget_exceeded", detail=str(error)[:DETAIL])
-    except BudgetBusy:
-        return StepOutcome("limited", retry_after=BUSY_SECONDS + _spread(ref))
-    except ModelLimited as error:
-        logger.warning(UNAVAILABLE, request.model, ref.task)
-        return StepOutcome("limited", retry_after=error.retry_after + _spread(ref))
-    except ModelUnavailable as error:
-        logger.warning(UNAVAILABLE, request.model, ref.task)
-        return StepOutcome("unavailable", retry_after=error.retry_after, detail=str(error)[:DETAIL])
-    except ModelRejected as error:
-        return StepOutcome("rejected", detail=str(error)[:DETAIL])
-    content_log.info("Task %s, step %s is answered: %s", ref.task, ref.step, reply)
-    try:
-        _check_size(reply)
-        step = Step(ref.step, reply.text, reply.tool_calls, reply.usage, reply.model, started, datetime.now(UTC))
-        step = await app.tasks.add_step(ref, step)
-    except DocumentTooLarge as error:
-        await app.usage.commit(call, reply.usage)
-        return StepOutcome("rejected", detail=str(error)[:DETAIL])
-    # What was recorded counts, though another attempt at the same time may have recorded it.
-    await app.usage.commit(call, step.usage)
-    await deltas.clear()
-    return step
-
-
-def _spread(ref: StepRef) -> float:
-    """Seconds by which a task comes later than others that wait for the same moment; not always the same ones first."""
-    turn = f"{ref.task} {datetime.now(UTC):%H:%M}"
-    return zlib.crc32(turn.encode()) % 1000 / 1000 * SPREAD
-
-
-def _check_size(reply: ModelReply) -> None:
-    texts = [reply.text, *(part for call in reply.tool_calls for part in (call.id, call.name, call.arguments))]
-    if (size := len(json.dumps(texts, ensure_ascii=False).encode())) > MAX_REPLY_BYTES:
-        raise DocumentTooLarge(f"The model's reply has {size:,} bytes; {MAX_REPLY_BYTES:,} are taken.")
+def _refused(call: LedgerEntry, step: Step, why: str) -> LedgerEntry:
+    if call.state in SETTLED:
+        return call
+    return replace(call, state=CallState.FAILED, content=why, started_at=step.ended_at, ended_at=step.ended_at)

@@ -1,4 +1,7 @@
-"""A reply of the model that is paid for: reserved before it is asked for, and given back when there is none."""
+"""A reply of the model that is paid for: reserved before it is asked for, and given back when there is none.
+
+And that is only asked for while the model is not known to be down: what comes of it is told to the model's breaker.
+"""
 
 from dataclasses import replace
 from datetime import datetime
@@ -8,9 +11,16 @@ from perdure.domain.budget import Call
 from perdure.domain.context import tokens
 from perdure.domain.messages import Message, ModelReply, Usage
 from perdure.domain.task import Task
+from perdure.models.guarded import guarded
 from perdure.models.port import ModelError, ModelRequest, OnText
+from perdure.stores.breakers import BreakerOpen
 
 NONE = Usage()
+
+
+def breaker_of(model: str) -> str:
+    """The name of a model's breaker."""
+    return f"model:{model}"
 
 
 def call_of(task: Task, step: int, request: ModelRequest, at: datetime, seen: Usage = NONE) -> Call:
@@ -21,20 +31,24 @@ def call_of(task: Task, step: int, request: ModelRequest, at: datetime, seen: Us
     """
     input = max(request.input_tokens, seen.input_tokens + seen.output_tokens)
     usage, agent = Usage(input, request.max_output_tokens or 0), task.agent
-    return Call(task.tenant, task.user, task.id, step, agent.name, agent.model, agent.price, usage, at)
+    price = agent.price_of(request.model)
+    return Call(task.tenant, task.user, task.id, step, agent.name, request.model, price, usage, at)
 
 
 async def paid_reply(app: Services, call: Call, request: ModelRequest, on_text: OnText | None = None) -> ModelReply:
     """Ask the model. Whoever has the reply commits the call.
 
     Raises:
+        BreakerOpen: The model is down, and was not asked.
         BudgetExceeded, BudgetBusy: There is no room for it; see `UsageStore.reserve`.
-        ModelError: As the model does. Then nothing is reserved any more.
+        ModelError: As the model does. Neither then nor before is anything reserved any more.
     """
-    longest = await app.usage.reserve(call)
+    # Before anything is reserved, for nothing but a look should come of this while the model is down.
+    await app.breakers.check(breaker_of(request.model))
+    bounded = replace(request, max_output_tokens=await app.usage.reserve(call))
     try:
-        reply = await app.model.reply(replace(request, max_output_tokens=longest), on_text)
-    except ModelError:
+        reply = await guarded(app.breakers, breaker_of(request.model), lambda: app.model.reply(bounded, on_text))
+    except (ModelError, BreakerOpen):
         await app.usage.release(call)
         raise
     if reply.usage != NONE:

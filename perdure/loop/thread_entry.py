@@ -14,6 +14,7 @@ from perdure.domain.task import Task
 from perdure.domain.thread import Summary, Thread, stay
 from perdure.loop.paid_reply import call_of, paid_reply
 from perdure.models.port import ModelError, ModelRequest
+from perdure.stores.breakers import BreakerOpen
 from perdure.stores.threads import ThreadMessage
 
 SUMMARY_TOKENS = 8000
@@ -64,7 +65,7 @@ async def _fold(app: Services, task: Task, thread: Thread, cut: list[ThreadMessa
         reply = await paid_reply(app, call, request)
         await app.usage.commit(call, reply.usage)
         text = reply.text.strip()[:MAX_SUMMARY]
-    except (ModelError, BudgetExceeded, BudgetBusy) as error:
+    except (ModelError, BreakerOpen, BudgetExceeded, BudgetBusy) as error:
         text = ""
         logger.warning("The model wrote no summary of thread %s: %s", thread.id, error)
     if not text:

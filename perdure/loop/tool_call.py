@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 
 from perdure.bootstrap import Services
 from perdure.documents.port import DocumentChanged, DocumentTooLarge
+from perdure.domain.arguments import canonical
 from perdure.domain.messages import ToolCall
 from perdure.domain.references import CallRef, StepRef
 from perdure.domain.task import SETTLED, Agent, CallState, LedgerEntry, Step
@@ -30,7 +31,6 @@ from perdure.stores.facts import UserFacts
 from perdure.stores.memories import UserDocuments
 from perdure.stores.outbox import UserOutbox
 from perdure.stores.tasks import FoundCall
-from perdure.stores.tool_cache import canonical
 from perdure.tools.runner import run_tool
 from perdure.tools.tool import Tool, ToolContext, ToolUnavailable
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from perdure.domain.messages import Message, ModelReply, ToolCall, ToolSpec, Usage
-from perdure.models.openai_client import CONTENT_FILTER, OpenAIClient, OpenAISettings
-from perdure.models.port import ModelRejected, ModelRequest, ModelUnavailable, OnText
+from perdure.models.failures import ADVICE, BROKEN, failure, handling
+from perdure.models.openai_client import OpenAIClient, OpenAISettings
+from perdure.models.port import ModelRequest, OnText
 
 if TYPE_CHECKING:
     from openai import AsyncStream
@@ -29,6 +30,7 @@ FUNCTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Names of functions that OpenAI's API allows."""
 
 CUT_OFF = "\n\n[Cut off here: the model reached the limit of its output.]"
+FILTERED = "content_filter"
 BROKEN_STREAM = "The model's stream ended before its reply was complete."
 
 
@@ -126,7 +128,7 @@ def _tool(tool: ToolSpec) -> dict[str, Any]:
 def _read_completion(completion: "ChatCompletion", model: str) -> ModelReply:
     choice = completion.choices[0]
     if choice.finish_reason == "content_filter":
-        raise ModelRejected(CONTENT_FILTER)
+        raise failure(handling(None, FILTERED), ADVICE[FILTERED])
     calls: list[ToolCall] = []
     for call in choice.message.tool_calls or ():
         if call.type != "custom":  # we offer functions only
@@ -176,15 +178,15 @@ class _Assembly:
         """The whole reply.
 
         Raises:
-            ModelUnavailable: The stream ended without saying why the model stopped, so something is missing.
+            ModelInterrupted: The stream ended without saying why the model stopped, so something is missing.
             ModelRejected: The content filter cut the reply off.
         """
         # The finish reason is the mark of a whole reply. `[DONE]` comes after it and the SDK does not show whether it
         # came; asking again for a reply that is complete would charge for it twice.
         if self._finish_reason is None:
-            raise ModelUnavailable(BROKEN_STREAM)
+            raise failure(handling(None, BROKEN), BROKEN_STREAM)
         if self._finish_reason == "content_filter":
-            raise ModelRejected(CONTENT_FILTER)
+            raise failure(handling(None, FILTERED), ADVICE[FILTERED])
         calls = [ToolCall(call.id, call.name, call.arguments) for call in self._calls]
         text = self.text or self._refusal
         if self._finish_reason == "length" and not calls:

@@ -15,10 +15,21 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, cast
 
+from perdure.models.failures import (
+    BROKEN,
+    FAILED_IN_REPLY,
+    SETTINGS,
+    SILENT,
+    UNREACHABLE,
+    Handling,
+    advice,
+    failure,
+    handling,
+)
 from perdure.models.port import ModelError, ModelRejected, ModelUnavailable
 
 if TYPE_CHECKING:
-    from openai import APIError, APIStatusError, AsyncOpenAI
+    from openai import APIError, AsyncOpenAI
 
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 ENTRA_SCOPE = "https://cognitiveservices.azure.com/.default"
@@ -26,18 +37,6 @@ PLACEHOLDER_KEY = "none"
 """Sent to a compatible endpoint that needs no key; the SDK insists on one."""
 MESSAGE_LIMIT = 500
 """Characters of a provider's own error text that we repeat: some send whole HTML pages."""
-
-RETRYABLE_STATUS = frozenset({408, 409, 429})
-ADVICE = {
-    400: "it finds the request malformed or too long for the model",
-    401: "the credentials were not accepted: check OPENAI_API_KEY or AZURE_OPENAI_API_KEY or, with Entra ID, "
-    "the identity the app runs as",
-    403: "the credentials lack access: check the key's permissions or the identity's role on the Azure OpenAI resource",
-    404: "no such model or address: check the agent's model (on Azure the deployment's name) and OPENAI_BASE_URL or "
-    "AZURE_OPENAI_ENDPOINT and AZURE_OPENAI_API_VERSION",
-    422: "it cannot process the request: check that the agent's model supports tools",
-}
-CONTENT_FILTER = "The provider's content filter stopped this reply; rephrase the request or adjust the filter."
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,35 +147,36 @@ def _failure(error: Exception, key: str | None) -> ModelError:
         case ModelError():
             return error
         case openai.APIStatusError():
-            return _refusal(error, key)
+            how = handling(error.status_code, error.code)
+            refused = how in (Handling.FALLBACK, Handling.FATAL)
+            why = f"{advice(error.status_code, error.code)}. " if refused else ""
+            told = f"The provider answered {error.status_code}: {why}{_said(error)}"
+            return failure(how, _safe(told, key), _retry_after(error.response.headers))
         case openai.APIConnectionError():
             reason = f" ({error.__cause__})" if str(error.__cause__ or "") else ""
-            return ModelUnavailable(_safe(f"The model cannot be reached: {error.message}{reason}", key))
+            told = f"The model cannot be reached: {error.message}{reason}"
+            return failure(handling(None, _broken_how(error.__cause__, UNREACHABLE)), _safe(told, key))
         case openai.APIError():
             # An error event inside a stream: no status, so its code and type decide.
-            if error.code in {"insufficient_quota", "content_filter"} or error.type == "invalid_request_error":
-                return ModelRejected(_safe(f"The provider refused in mid-reply: {_said(error)}", key))
-            return ModelUnavailable(_safe(f"The provider failed in mid-reply: {_said(error)}", key))
+            how = handling(None, error.code, error.type, FAILED_IN_REPLY)
+            said = "refused" if how in (Handling.FALLBACK, Handling.FATAL) else "failed"
+            return failure(how, _safe(f"The provider {said} in mid-reply: {_said(error)}", key))
         case openai.OpenAIError():
-            return ModelRejected(_safe(f"The model's settings do not work: {error}", key))
+            return failure(handling(None, SETTINGS), _safe(f"The model's settings do not work: {error}", key))
         case _:
-            # Undecodable bytes, invalid JSON, JSON of another shape.
+            # Undecodable bytes, invalid JSON, JSON of another shape; a stream that stops or breaks.
             kind = type(error).__name__
-            return ModelUnavailable(
-                _safe(f"The answer is no chat completion; if it stays so, check OPENAI_BASE_URL. {kind}: {error}", key)
-            )
+            told = f"The answer is no chat completion; if it stays so, check OPENAI_BASE_URL. {kind}: {error}"
+            return failure(handling(None, _broken_how(error, BROKEN)), _safe(told, key))
 
 
-def _refusal(error: "APIStatusError", key: str | None) -> ModelError:
-    status, code = error.status_code, error.code
-    said = f"The provider answered {status}"
-    if code == "insufficient_quota":
-        return ModelRejected(_safe(f"{said}: the account's quota is used up: {_said(error)}", key))
-    if code == "content_filter":
-        return ModelRejected(_safe(f"{said}: {CONTENT_FILTER} {_said(error)}", key))
-    if status in RETRYABLE_STATUS or status >= 500:
-        return ModelUnavailable(_safe(f"{said}: {_said(error)}", key), _retry_after(error.response.headers))
-    return ModelRejected(_safe(f"{said}: {ADVICE.get(status, 'it refuses the request')}. {_said(error)}", key))
+def _broken_how(cause: BaseException | None, otherwise: str) -> str:
+    # By name: the SDK has changed its HTTP library before, and both have the same errors.
+    kinds = {kind.__name__ for kind in type(cause).__mro__}
+    if "TimeoutException" in kinds and "ConnectTimeout" not in kinds:
+        return SILENT
+    # A connection that was there and broke, perhaps one kept open too long, tells nothing of the next.
+    return BROKEN if kinds & {"ReadError", "RemoteProtocolError"} else otherwise
 
 
 def _said(error: "APIError") -> str:

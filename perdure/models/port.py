@@ -1,9 +1,13 @@
 """The model port: what Perdure asks of a language model, and how a model may fail.
 
 ModelError
-├── ModelUnavailable    try again later (rate limit, outage, time-out, broken stream); may know how long to wait
-├── ModelLimited        not asked, for a limit of our own; knows how long to wait
-└── ModelRejected       never try again as it stands (credentials, unknown model, malformed or refused request)
+├── ModelUnavailable        try again later (rate limit, outage, time-out); may know how long to wait
+│   └── ModelInterrupted    try again, at once the first time (broken connection or stream)
+├── ModelLimited            not asked, for a limit of our own; knows how long to wait
+└── ModelRejected           never try again as it stands (credentials, malformed or refused request)
+    └── ModelUnfit          but another model may answer (unknown model, no access, conversation too long for it)
+
+`perdure.models.failures` says which failure of a provider is which.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -33,6 +37,10 @@ class ModelUnavailable(ModelError):
         self.retry_after = retry_after
 
 
+class ModelInterrupted(ModelUnavailable):
+    """An accident of this one exchange, which tells nothing of the next."""
+
+
 class ModelLimited(ModelError):
     """The model was not asked: its deployment has had all that it may have for now.
 
@@ -47,6 +55,10 @@ class ModelLimited(ModelError):
 
 class ModelRejected(ModelError):
     """The provider refuses this request; sending it again cannot help."""
+
+
+class ModelUnfit(ModelRejected):
+    """This model does not answer this request, but another may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +92,7 @@ class Model(Protocol):
         Raises:
             ModelUnavailable: The same request may succeed later.
             ModelLimited: It may be made later.
-            ModelRejected: It cannot.
+            ModelRejected: It cannot; ModelUnfit if another model may.
         """
         ...
 

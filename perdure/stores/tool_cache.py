@@ -1,13 +1,21 @@
-"""Results of tools that may be reused for a while, per tenant."""
+"""Results of tools that may be reused for a while, per tenant.
+
+A cache saves work and is never needed: one that cannot be read has nothing, and one that cannot be written keeps
+nothing.
+"""
 
 import hashlib
 import json
+import logging
 
 from perdure.documents.containers import CONTROLS
-from perdure.documents.port import Documents, DocumentTooLarge
+from perdure.documents.port import Documents, DocumentTooLarge, StoreUnavailable
+from perdure.domain.arguments import canonical
 from perdure.tools.tool import Tool
 
 KIND = "toolCache"
+
+logger = logging.getLogger(__name__)
 
 
 class ToolCache:
@@ -20,7 +28,11 @@ class ToolCache:
         """The result of an earlier call with these arguments, or None."""
         if tool.cache_ttl is None:
             return None
-        stored = await self._store.read(CONTROLS, (tenant, KIND), _id(tool, arguments))
+        try:
+            stored = await self._store.read(CONTROLS, (tenant, KIND), _id(tool, arguments))
+        except StoreUnavailable as error:
+            logger.warning("The results of %s are not reused, as the store does not answer: %s", tool.name, error)
+            return None
         return stored.body["content"] if stored else None
 
     async def put(self, tenant: str, tool: Tool, arguments: str, content: str) -> None:
@@ -32,16 +44,10 @@ class ToolCache:
             await self._store.upsert(CONTROLS, (tenant, KIND), body)
         except DocumentTooLarge:
             return
+        except StoreUnavailable as error:
+            logger.warning("A result of %s is not kept, as the store does not answer: %s", tool.name, error)
 
 
 def _id(tool: Tool, arguments: str) -> str:
     parts = [tool.name, tool.version, canonical(arguments)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def canonical(arguments: str) -> str:
-    """Write arguments so that the same ones read the same, however the model spaced and ordered them."""
-    try:
-        return json.dumps(json.loads(arguments), sort_keys=True, separators=(",", ":"))
-    except (ValueError, RecursionError):
-        return arguments

@@ -108,7 +108,8 @@ class UsageStore:
         def change(body: Body) -> bool:
             if (hold := body["reserved"].pop(call.key, None)) is None:
                 return False
-            _add(body, hold, usage, call.price.of(usage) if call.price else None)
+            # By the model that answered: the reservation may be that of another attempt, which asked another.
+            _add(body, hold | {"model": call.model}, usage, call.price.of(usage) if call.price else None)
             return True
 
         for book in self._books(call):

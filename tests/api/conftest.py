@@ -46,6 +46,12 @@ limits:
   max_seconds: 30
   approval_seconds: 1
 """
+PATIENT = """
+name: patient
+description: An agent with time for mistakes.
+instructions: Try again.
+tools: [calculate, slow_effect]
+"""
 FORGETFUL = """
 name: forgetful
 description: An agent that sees little of what was said.
@@ -80,6 +86,7 @@ def running(provider: ScriptedProvider, issuer: OidcIssuer, tmp_path_factory: py
             "lengthy": LENGTHY,
             "forgetful": FORGETFUL,
             "impatient": IMPATIENT,
+            "patient": PATIENT,
         },
     )  # fmt: skip
     settings = {

@@ -135,9 +135,45 @@ def test_the_time_limit_ends_a_task_that_is_waiting_for_a_tool(app: App, provide
     assert (task["status"], task["reason"]) == ("failed", "time_limit")
 
 
-def test_an_empty_reply_ends_a_task_with_its_own_reason(app: App, provider: ScriptedProvider) -> None:
-    task = app.run(provider.plan("Say nothing", [Answer("")]))
-    assert (task["status"], task["reason"]) == ("failed", "empty_reply")
+def test_a_model_that_says_nothing_is_told_twice_before_that_ends_the_task(
+    app: App, provider: ScriptedProvider
+) -> None:
+    said: list[str] = []
+
+    def nothing(asked: dict[str, Any]) -> Answer:
+        said.append(asked["messages"][-1]["content"])
+        return Answer("")
+
+    task = app.run(provider.plan("Say nothing", [nothing] * 3))
+    assert (task["status"], task["reason"], task["usage"]["steps"]) == ("failed", "empty_reply", 3)
+    assert said == ["Say nothing", *["Your last reply was empty. Answer the question, or call a tool."] * 2]
+
+
+def test_a_model_that_takes_the_hint_completes_the_task(app: App, provider: ScriptedProvider) -> None:
+    bad = Answer(calls=(Call("echo", '{"text": "unfinis', "call_0"),))
+    task = app.run(provider.plan("Stumble", [Answer(""), bad, Answer("There.")]), agent="faulty")
+    assert (task["status"], task["result"]) == ("completed", "There.")
+
+
+def test_calls_that_cannot_be_run_end_a_task_when_the_model_was_told_twice(
+    app: App, provider: ScriptedProvider
+) -> None:
+    bad = [Answer(calls=(call("no_such_tool"),)), Answer(calls=(Call("echo", "{", "call_0"),))]
+    task = app.run(provider.plan("Never learn", [*bad, bad[0]]), agent="faulty")
+    assert (task["status"], task["reason"]) == ("failed", "invalid_output")
+    assert [entry["state"] for entry in task["tool_calls"]] == ["failed"] * 3
+
+
+def test_the_same_call_with_the_same_result_is_not_run_for_ever(
+    app: App, provider: ScriptedProvider, tmp_path: Path
+) -> None:
+    folder = str(tmp_path)
+    again = Answer(calls=(call("calculate", expression="1+1"), call("slow_effect", 1, folder=folder)))
+    task = app.run(provider.plan("Go in circles", [again] * 6), agent="patient")
+    assert (task["status"], task["reason"]) == ("failed", "repetition")
+    assert len(list(tmp_path.iterdir())) == 3
+    told = [entry["result"] for entry in task["tool_calls"] if entry["step"] in (4, 5)]
+    assert all("same results each time" in result for result in told)
 
 
 def test_a_rate_limit_is_waited_for_as_long_as_the_provider_says(app: App, provider: ScriptedProvider) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from orchestrators.agent_task import agent_task
 from perdure.domain.names import (
@@ -24,6 +24,7 @@ from tests.durable.recording import INSTANCE, Fault, Json, Outside, Played, Sile
 
 FAR = "2100-01-01T00:00:00+00:00"
 PAST = "2020-01-01T00:00:00+00:00"
+SOON = (datetime.now(UTC) + timedelta(seconds=50)).isoformat()
 NONE = timedelta(0)
 SLOW = 10_000.0
 """Seconds that a tool may take which no test waits for: longer than any timer that fires."""
@@ -37,6 +38,7 @@ ANSWER = StepOutcome("answer")
 ASKS = calls(awaiting=1)
 WAITING, APPROVED = Look(expires=5000.0), Look(((0, "good"),), timeout=SLOW)
 RETRY = Look(((0, "unsure"),), timeout=SLOW)
+DOWN = StepOutcome("down", retry_after=12.5, detail="down")
 BROKEN = Fault("broken")
 
 
@@ -59,6 +61,7 @@ class Scenario(Outside):
     next_writer: str | None = None
     deadline: str = FAR
     max_steps: int = 50
+    outage_seconds: float = 300.0
 
 
 SCENARIOS = {
@@ -77,10 +80,22 @@ SCENARIOS = {
     "waits_for_a_limit_to_pass": Scenario(
         [StepOutcome("unavailable"), *[StepOutcome("limited", retry_after=30.0)] * 12, ANSWER]
     ),
-    "gives_up_on_the_model": Scenario([StepOutcome("unavailable", detail="no")]),
+    # Waits of 1, 2 and 4 s; another of 8 s would last too long.
+    "gives_up_on_the_model": Scenario([calls("good"), StepOutcome("unavailable", detail="no")], outage_seconds=7.5),
+    "gives_up_on_the_model_before_the_time_limit": Scenario(
+        [StepOutcome("unavailable", detail="no", retry_after=60.0)], deadline=SOON, timers=NONE
+    ),
+    "asks_again_at_once_after_a_broken_exchange": Scenario([StepOutcome("interrupted"), ANSWER]),
+    "waits_while_the_model_is_down": Scenario(
+        [StepOutcome("unavailable"), *[StepOutcome("down", retry_after=12.5)] * 12, calls("good"), DOWN, ANSWER]
+    ),
+    "is_cancelled_while_the_model_is_down": Scenario([DOWN], timers=NONE, raised_after={2: CANCEL}),
+    "tells_the_model_that_it_said_nothing": Scenario([StepOutcome("empty"), ANSWER]),
+    "gets_nothing_but_invalid_output": Scenario([calls(), calls(), StepOutcome("invalid_output")]),
+    "gets_the_same_calls_again_and_again": Scenario([calls("good"), calls(), StepOutcome("repetition")]),
     "is_rejected": Scenario([StepOutcome("rejected", detail="bad key")]),
     "exceeds_its_budget": Scenario([calls("good"), StepOutcome("budget_exceeded", detail="all is used")]),
-    "gets_an_empty_reply": Scenario([StepOutcome("empty")]),
+    "gets_an_empty_reply": Scenario([StepOutcome("empty"), StepOutcome("empty_reply")]),
     "was_ended_by_somebody_else": Scenario([calls("good"), StepOutcome("ended")]),
     "loses_its_lease": Scenario([calls("good"), StepOutcome("lease_lost")], [True]),
     "fails_at_the_model_step": Scenario([BROKEN]),
@@ -146,7 +161,8 @@ SCENARIOS = {
 def play(scenario: Scenario) -> Played:
     """Run a scenario from start to end."""
     thread = "thread" if scenario.joins else None
-    run = Run("tenant", INSTANCE, scenario.deadline, scenario.max_steps, thread=thread)
+    until, longest = scenario.deadline, scenario.outage_seconds
+    run = Run("tenant", INSTANCE, until, scenario.max_steps, thread=thread, outage_seconds=longest)
     return recording.play(agent_task, AGENT_TASK, run.to_dict(), Activities(scenario).run, scenario)
 
 

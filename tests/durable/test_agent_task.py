@@ -25,6 +25,7 @@ from tests.durable.agent_recording import (
     BROKEN,
     NONE,
     SCENARIOS,
+    SLOW,
     WAITING,
     Scenario,
     calls,
@@ -53,14 +54,16 @@ def actions(played: Played, kind: str) -> list[Json]:
 
 
 def waits(played: Played) -> list[timedelta]:
-    """How long each timer was to run; without the deadline's, which every generation starts with."""
-    return [
+    """How long each timer was to run; without those that no test waits for: the deadline's, which every generation
+    starts with and every pause sets anew, and of calls that take long."""
+    lengths = [
         datetime.fromisoformat(action["createTimer"]["fireAt"]) - turn.new[0].timestamp.ToDatetime(UTC)
         for generation in played.generations
         for turn in generation[1:]
         for action in turn.actions
         if "createTimer" in action
     ]
+    return [length for length in lengths if length < timedelta(seconds=SLOW)]
 
 
 def test_calls_of_one_step_run_before_the_next_step_and_a_failing_one_discards_no_other() -> None:
@@ -123,7 +126,11 @@ def test_a_cancellation_at_the_end_of_a_generation_ends_the_task(way: str) -> No
         ("reaches_the_time_limit_while_it_waits_for_its_thread", "time_limit"),
         ("is_cancelled_during_a_tool", "cancelled"),
         ("is_cancelled_while_it_waits_for_its_thread", "cancelled"),
-        ("gives_up_on_the_model", "model_unavailable"),
+        ("gives_up_on_the_model", "degraded"),
+        ("gives_up_on_the_model_before_the_time_limit", "degraded"),
+        ("is_cancelled_while_the_model_is_down", "cancelled"),
+        ("gets_nothing_but_invalid_output", "invalid_output"),
+        ("gets_the_same_calls_again_and_again", "repetition"),
         ("is_rejected", "model_rejected"),
         ("gets_an_empty_reply", "empty_reply"),
         ("loses_its_lease", "lease_lost"),
@@ -152,6 +159,39 @@ def test_an_unavailable_model_is_asked_the_same_step_again_when_it_said_but_not_
     played = play(SCENARIOS["waits_for_the_model"])
     assert waits(played) == [timedelta(seconds=FIRST_DELAY), timedelta(seconds=7)]
     assert [ref["step"] for name, ref in played.activities if name == MODEL_STEP] == [1, 1, 1]
+    assert end(played) == ("answered", None)
+
+
+def test_an_outage_is_waited_out_no_longer_than_the_agent_says() -> None:
+    played = play(SCENARIOS["gives_up_on_the_model"])
+    assert waits(played) == [timedelta(seconds=seconds) for seconds in (1, 2, 4)]
+    assert end(played) == ("degraded", "no")
+
+
+def test_no_wait_for_the_model_is_begun_that_the_time_limit_would_end() -> None:
+    played = play(SCENARIOS["gives_up_on_the_model_before_the_time_limit"])
+    assert names(played) == [MODEL_STEP, FINISH_TASK]
+    assert waits(played) == []
+
+
+def test_a_broken_exchange_is_repeated_without_a_timer() -> None:
+    played = play(SCENARIOS["asks_again_at_once_after_a_broken_exchange"])
+    assert names(played) == [MODEL_STEP, MODEL_STEP, FINISH_TASK]
+    assert waits(played) == []
+
+
+def test_a_task_that_waits_for_a_model_that_is_down_says_so_and_counts_the_outage_of_each_step_by_itself() -> None:
+    played = play(SCENARIOS["waits_while_the_model_is_down"])
+    looks = [(ref["step"], ref["waiting"]) for name, ref in played.activities if name == MODEL_STEP]
+    assert looks == [(1, False), *[(1, True)] * 13, (2, False), (2, True)]
+    assert waits(played) == [timedelta(seconds=1), *[timedelta(seconds=12.5)] * 13]
+    assert len(played.generations) == 2
+    assert end(played) == ("answered", None)
+
+
+def test_a_model_that_said_nothing_is_asked_the_next_step() -> None:
+    played = play(SCENARIOS["tells_the_model_that_it_said_nothing"])
+    assert [ref["step"] for name, ref in played.activities if name == MODEL_STEP] == [1, 2]
     assert end(played) == ("answered", None)
 
 
@@ -246,8 +286,7 @@ def test_calls_that_need_no_approval_and_those_approved_first_wait_for_no_other(
 def test_a_task_that_is_not_told_of_a_decision_looks_for_itself_and_at_once_when_the_time_to_decide_is_over() -> None:
     played = play(SCENARIOS["looks_for_decisions_by_itself"])
     assert names(played) == [MODEL_STEP, *[LOOK_AT_APPROVALS] * 3, MODEL_STEP, FINISH_TASK]
-    # The others are the deadline's, which is set anew after each pause.
-    assert waits(played)[::2] == [timedelta(seconds=APPROVAL_PATIENCE), timedelta(seconds=3.5)]
+    assert waits(played) == [timedelta(seconds=APPROVAL_PATIENCE), timedelta(seconds=3.5)]
 
 
 def test_a_task_of_a_thread_looks_often_enough_to_keep_its_lease() -> None:

@@ -13,6 +13,7 @@ from orchestrators import agent_task, ingest_documents, steps, tool_turn, waits
 from perdure.domain import names, next_step
 from perdure.domain.names import AGENT_TASK, INGEST_DOCUMENTS
 from perdure.domain.next_step import CallTools, Wait, decide
+from perdure.domain.references import Run
 from tests.durable import agent_recording, ingestion_recording
 from tests.durable.recording import HISTORIES, INSTANCE, Json, Turn, actions_of, load, take_turn
 
@@ -77,7 +78,16 @@ def _retrying(**change: Any) -> df.RetryPolicy:
 
 def _waiting_longer(*args: Any) -> Any:
     decision = decide(*args)
-    return Wait(decision.seconds * 9) if isinstance(decision, Wait) else decision
+    return replace(decision, seconds=decision.seconds * 9) if isinstance(decision, Wait) else decision
+
+
+def _waiting_longer_for_the_model(outcome: Any, run: Run, now: Any) -> Any:
+    return decide(outcome, replace(run, deadline="2100-01-01T00:00:00+00:00"), now)
+
+
+def _waiting_a_second(*args: Any) -> Any:
+    decision = decide(*args)
+    return replace(decision, seconds=1.0) if isinstance(decision, Wait) else decision
 
 
 def _calling_backwards(*args: Any) -> Any:
@@ -97,8 +107,10 @@ def _asking_nobody(*args: Any) -> Any:
         ("waits_for_its_thread_longer_than_a_generation", agent_task, "GENERATION", 11),
         ("waits_for_its_thread_and_wakes_by_itself", agent_task, "PATIENCE", timedelta(seconds=31)),
         ("waits_for_the_model", steps, "decide", _waiting_longer),
-        ("gives_up_on_the_model", next_step, "MAX_FAILURES", 5),
         ("gives_up_on_the_model", next_step, "FIRST_DELAY", 2.0),
+        ("gives_up_on_the_model_before_the_time_limit", steps, "decide", _waiting_longer_for_the_model),
+        ("asks_again_at_once_after_a_broken_exchange", steps, "decide", _waiting_a_second),
+        ("waits_while_the_model_is_down", next_step, "MAX_DELAY", 5.0),
         ("answers_after_tools", steps, "decide", _calling_backwards),
         ("answers_after_tools", waits, "RETRY", _retrying(max_number_of_attempts=7)),
         ("answers_after_tools", waits, "RETRY", _retrying(max_number_of_attempts=9)),

@@ -113,6 +113,19 @@ async def test_a_store_that_is_away_fails_all_who_wait_and_is_asked_anew_by_the_
     await active.enter("t", "ann", "second", SOON)
 
 
+async def test_a_task_that_lasts_longer_than_was_thought_counts_for_longer(documents: Documents) -> None:
+    now = NOW.timestamp()
+    active = ActiveTasks(documents, Allowances(user_tasks=1), clock=lambda: now)
+    await active.enter("t", "ann", "first", NOW + timedelta(hours=1))
+    await active.enter("t", "ann", "first", NOW + timedelta(hours=5))
+    await active.enter("t", "ann", "first", NOW + timedelta(hours=2))
+    now += 4 * 3600
+    with pytest.raises(TooManyTasks):
+        await active.enter("t", "ann", "second", SOON)
+    now += 2 * 3600
+    await active.enter("t", "ann", "second", SOON)
+
+
 async def test_who_is_cancelled_while_writing_for_others_leaves_them_to_the_next(
     documents: Documents, counting: CountingDocuments, monkeypatch: pytest.MonkeyPatch
 ) -> None:

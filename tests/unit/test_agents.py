@@ -6,6 +6,7 @@ import pytest
 
 from perdure.agents import AgentError, load_agents
 from perdure.domain.budget import FREE, Budget
+from perdure.domain.task import Offer
 from perdure.settings import ROOT
 from perdure.tools import tool
 from perdure.tools.registry import ToolRegistry, discover
@@ -43,8 +44,9 @@ def test_the_shipped_agents_load_with_the_shipped_tools() -> None:
 
 def test_a_file_says_all_there_is_to_an_agent(tmp_path: Path) -> None:
     text = GOOD + "model: big\ntools: [count_words]\nlimits: {max_steps: 3, max_seconds: 9.5}\nbudget: {usd: 0.3}\n"
+    text += "fallback: [small, big, other, small]\n"
     (tmp_path / "helper.yaml").write_text(text)
-    agent = load_agents(tmp_path, "helper", REGISTRY).by_name["helper"].frozen("small", REGISTRY, FREE)
+    agent = load_agents(tmp_path, "helper", REGISTRY).by_name["helper"].frozen("small", REGISTRY, {"big": FREE})
     assert (agent.budget, agent.price) == (Budget(None, 300_000), FREE)
     assert (agent.model, agent.tools, agent.limits.max_steps, agent.limits.max_seconds) == (
         "big",
@@ -52,6 +54,7 @@ def test_a_file_says_all_there_is_to_an_agent(tmp_path: Path) -> None:
         3,
         9.5,
     )
+    assert agent.fallback == (Offer("small", None), Offer("other", None)), "each model once"
 
 
 def test_an_agent_decides_otherwise_than_its_tools_which_calls_need_approval(tmp_path: Path) -> None:
@@ -61,7 +64,7 @@ def test_an_agent_decides_otherwise_than_its_tools_which_calls_need_approval(tmp
     )
     registry = ToolRegistry([count_words, wipe])
     agents = load_agents(tmp_path, "helper", registry).by_name
-    policies = {name: agent.frozen("small", registry, None).approval for name, agent in agents.items()}
+    policies = {name: agent.frozen("small", registry, {}).approval for name, agent in agents.items()}
     assert policies == {
         "helper": {"count_words": "len(text) > 5", "wipe": "always"},
         "bold": {},
@@ -70,7 +73,7 @@ def test_an_agent_decides_otherwise_than_its_tools_which_calls_need_approval(tmp
 
 def test_an_agent_without_a_model_takes_the_default_one(tmp_path: Path) -> None:
     (tmp_path / "helper.yaml").write_text(GOOD)
-    assert load_agents(tmp_path, "helper", REGISTRY).by_name["helper"].frozen("small", REGISTRY, None).model == "small"
+    assert load_agents(tmp_path, "helper", REGISTRY).by_name["helper"].frozen("small", REGISTRY, {}).model == "small"
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,14 @@ import pytest
 from perdure.agents import load_agents
 from perdure.bootstrap import Services, build
 from perdure.documents.sqlite import SqliteDocuments
+from perdure.domain.approval import Approval, ApprovalState, Kind
+from perdure.domain.conversation import conversation
 from perdure.domain.messages import ToolCall, Usage
-from perdure.domain.references import CallRef, StepRef
-from perdure.domain.task import Agent, CallState, Limits, Reason, Step, Task
+from perdure.domain.next_step import Look, Settled
+from perdure.domain.references import CallRef, CallsRef, StepRef
+from perdure.domain.task import Agent, CallState, LedgerEntry, Limits, Reason, Step, Task
+from perdure.loop.approvals import look as look_at_approvals
+from perdure.loop.settlement import settle
 from perdure.loop.tool_call import CallInterrupted, carry_out, prepare
 from perdure.settings import Settings
 from perdure.tools import Tool, ToolUnavailable, tool
@@ -24,6 +29,7 @@ pytestmark = pytest.mark.anyio
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 REF = CallRef("tenant", "task", 1, 0)
+STEP = StepRef("tenant", "task", 1)
 effects: list[str] = []
 
 
@@ -73,11 +79,12 @@ async def app(tmp_path: Path) -> AsyncIterator[Services]:
     await services.documents.close()
 
 
-async def recorded(app: Services, called: Tool) -> None:
-    """A task whose first step asked for one call."""
+async def recorded(app: Services, called: Tool, arguments: tuple[str, ...] = ('{"name": "it"}',)) -> None:
+    """A task whose first step asked for one call, or for one with each of these arguments."""
     agent = Agent("a", "i", "m", (called.name,), Limits(5, 60))
     await app.tasks.add(Task("task", "tenant", "user", "q", None, agent, {}, NOW))
-    step = Step(1, "", (ToolCall("c", called.name, '{"name": "it"}'),), Usage(), "m", NOW, NOW)
+    calls = tuple(ToolCall(f"c{n}", called.name, text) for n, text in enumerate(arguments))
+    step = Step(1, "", calls, Usage(), "m", NOW, NOW)
     await app.tasks.add_step(StepRef("tenant", "task", 1), step)
     await app.tasks.add_calls(
         StepRef("tenant", "task", 1), prepare(StepRef("tenant", "task", 1), step, {called.name: called}, agent)
@@ -102,17 +109,196 @@ async def test_of_attempts_at_the_same_time_the_first_outcome_of_an_idempotent_t
     assert (await app.tasks.call(REF)).entry == entry
 
 
+async def dispatched(app: Services, seconds_ago: float) -> None:
+    """An attempt at the call died so long ago."""
+    found = await app.tasks.call(REF)
+    started = datetime.now(UTC) - timedelta(seconds=seconds_ago)
+    await app.tasks.put_call(
+        REF, found, dataclasses.replace(found.entry, state=CallState.DISPATCHED, started_at=started)
+    )
+
+
+async def entry_of(app: Services) -> LedgerEntry:
+    return (await app.tasks.call(REF)).entry
+
+
+async def questions(app: Services) -> list[Approval]:
+    return [found.approval for found in await app.approvals.of_step(STEP)]
+
+
+async def answer(app: Services, state: ApprovalState, result: str | None = None) -> None:
+    """Decide on the last question about the call."""
+    found = await app.approvals.get(STEP, 1, 0, (await entry_of(app)).doubts)
+    assert found
+    await app.approvals.put(STEP, found, found.approval.decided(state, "somebody", "", datetime.now(UTC), result))
+
+
 async def test_a_call_whose_attempt_died_is_unknown_once_it_cannot_be_at_work_any_more(app: Services) -> None:
     await recorded(app, act)
-    found = await app.tasks.call(REF)
-    entry = dataclasses.replace(found.entry, state=CallState.DISPATCHED, started_at=datetime.now(UTC))
-    found = await app.tasks.put_call(REF, found, entry)
+    await dispatched(app, 0)
     with pytest.raises(CallInterrupted):
         await carry_out(app, act, REF)
-    long_ago = dataclasses.replace(entry, started_at=datetime.now(UTC) - timedelta(seconds=60))
-    await app.tasks.put_call(REF, found, long_ago)
+    assert await questions(app) == []
+    await dispatched(app, 60)
     assert await carry_out(app, act, REF) is CallState.UNKNOWN
     assert effects == []
+    [question] = await questions(app)
+    assert (question.kind, question.state, question.id) == (Kind.UNKNOWN_OUTCOME, ApprovalState.PENDING, "1-0-1")
+    assert await carry_out(app, act, REF) is CallState.UNKNOWN
+    assert await questions(app) == [question]
+
+
+async def test_of_a_task_that_has_ended_nobody_is_asked(app: Services) -> None:
+    await recorded(app, act)
+    await dispatched(app, 60)
+    await app.tasks.finish("tenant", "task", Reason.CANCELLED, None, None)
+    assert await carry_out(app, act, REF) is CallState.UNKNOWN
+    assert await questions(app) == []
+
+
+@pytest.mark.parametrize(
+    ("decision", "state", "content"),
+    [
+        (ApprovalState.COMMITTED, CallState.COMMITTED, "as they say"),
+        (ApprovalState.FAILED, CallState.FAILED, "did not take effect"),
+        (ApprovalState.EXPIRED, CallState.UNKNOWN, "may or may not"),
+    ],
+)
+async def test_a_call_becomes_what_a_person_says_and_stays_it(
+    app: Services, decision: ApprovalState, state: CallState, content: str
+) -> None:
+    await recorded(app, act)
+    await dispatched(app, 60)
+    await carry_out(app, act, REF)
+    waiting = await look_at_approvals(app, STEP)
+    assert (waiting.calls, waiting.expires is not None) == ((), True)
+    await answer(app, decision, "as they say" if decision is ApprovalState.COMMITTED else None)
+    for _ in range(2):
+        assert await look_at_approvals(app, STEP) == Look()
+        entry = await entry_of(app)
+        assert (entry.state, content in (entry.content or "")) == (state, True)
+        assert await carry_out(app, act, REF) is state
+    assert effects == []
+
+
+async def test_a_call_that_is_to_be_run_again_runs_once_however_often_the_decision_is_looked_at(app: Services) -> None:
+    await recorded(app, act)
+    key = (await entry_of(app)).key
+    await dispatched(app, 60)
+    await carry_out(app, act, REF)
+    await answer(app, ApprovalState.RETRY)
+    for _ in range(2):
+        assert await look_at_approvals(app, STEP) == Look(((0, "act"),), timeout=1)
+    results = await asyncio.gather(*(carry_out(app, act, REF) for _ in range(4)), return_exceptions=True)
+    assert [result for result in results if not isinstance(result, CallInterrupted)] == [CallState.COMMITTED]
+    assert await look_at_approvals(app, STEP) == Look()
+    assert effects == ["it"]
+    assert (await entry_of(app)).key == key
+
+
+async def test_a_decision_on_an_earlier_doubt_says_nothing_of_a_later_one(app: Services) -> None:
+    await recorded(app, act)
+    await dispatched(app, 60)
+    await carry_out(app, act, REF)
+    await answer(app, ApprovalState.RETRY)
+    await look_at_approvals(app, STEP)
+    await dispatched(app, 60)
+    await carry_out(app, act, REF)
+    waiting = await look_at_approvals(app, STEP)
+    assert (waiting.calls, waiting.expires is not None) == ((), True)
+    assert (await entry_of(app)).state is CallState.UNKNOWN
+    assert [question.number for question in await questions(app)] == [1, 2]
+
+
+# Calls that were given up.
+
+
+async def settled(app: Services) -> Settled:
+    return await settle(app, CallsRef("tenant", "task", 1, [0]))
+
+
+async def test_a_dispatched_call_that_is_given_up_is_waited_for_and_then_asked_about(app: Services) -> None:
+    await recorded(app, act)
+    await dispatched(app, 2)
+    outcome = await settled(app)
+    assert not outcome.awaiting
+    assert outcome.again is not None
+    assert 8 < outcome.again <= 9, "its second, and ten to write down its outcome"
+    await dispatched(app, 60)
+    assert await settled(app) == Settled(awaiting=True)
+    assert len(await questions(app)) == 1
+    assert await settled(app) == Settled(awaiting=True)
+    assert len(await questions(app)) == 1
+
+
+@pytest.mark.parametrize(("called", "told"), [(act, "could not be started in time"), (look, "did not end in time")])
+async def test_a_call_of_which_nothing_was_heard_failed_and_does_not_run_any_more(
+    app: Services, called: Tool, told: str
+) -> None:
+    await recorded(app, called)
+    assert await settled(app) == Settled()
+    entry = await entry_of(app)
+    assert (entry.state, told in (entry.content or "")) == (CallState.FAILED, True)
+    assert await carry_out(app, called, REF) is CallState.FAILED
+    assert effects == []
+
+
+async def test_an_idempotent_tool_that_ends_after_it_was_given_up_changes_nothing(app: Services) -> None:
+    await recorded(app, look)
+    late = asyncio.create_task(carry_out(app, look, REF))
+    while not effects:  # noqa: ASYNC110 - what tells that the tool is at work is its effect
+        await asyncio.sleep(0.001)
+    await settled(app)
+    assert await late is CallState.FAILED
+    assert "did not end in time" in ((await entry_of(app)).content or "")
+
+
+async def test_an_unavailable_tool_that_is_given_up_keeps_its_reason(app: Services) -> None:
+    await recorded(app, fail)
+    with pytest.raises(CallInterrupted):
+        await carry_out(app, fail, REF)
+    await settled(app)
+    entry = await entry_of(app)
+    assert (entry.state, entry.content) == (CallState.FAILED, "fail is unavailable: secret of it")
+
+
+async def test_an_outcome_that_came_after_all_is_left_as_it_is(app: Services) -> None:
+    await recorded(app, act)
+    await carry_out(app, act, REF)
+    assert await settled(app) == Settled()
+    assert (await entry_of(app)).content == "did it"
+
+
+# The same call twice.
+
+
+async def test_a_call_that_repeats_another_of_its_turn_has_its_key_and_its_outcome(app: Services) -> None:
+    await recorded(app, act, ('{"name": "it"}', '{"name": "else"}', ' { "name":"it" } '))
+    stored = (await app.tasks.record("tenant", "task")).calls
+    assert [call.same_as for call in stored] == [None, None, 0]
+    assert (stored[2].key, stored[2].state) == (stored[0].key, CallState.PREPARED)
+    await carry_out(app, act, REF)
+    record = await app.tasks.record("tenant", "task")
+    assert [call.state for call in record.calls] == [CallState.COMMITTED, CallState.PREPARED, CallState.COMMITTED]
+    results = [message.content for message in conversation(record) if message.role == "tool"]
+    assert (results[0], results[2]) == ("did it", "did it")
+    assert effects == ["it"]
+
+
+def test_a_call_that_repeats_one_that_needs_approval_asks_nobody_twice() -> None:
+    calls = tuple(ToolCall(str(n), "act", '{"name": "x"}') for n in range(2))
+    agent = Agent("a", "i", "m", ("act",), Limits(5, 60), {"act": "always"})
+    first, second = prepare(STEP, Step(1, "", calls, Usage(), "m", NOW, NOW), {"act": act}, agent)
+    assert (first.state, second.state, second.same_as) == (CallState.AWAITING_APPROVAL, CallState.PREPARED, 0)
+
+
+def test_equal_calls_of_a_tool_that_wants_each_of_them_are_several_calls() -> None:
+    calls = tuple(ToolCall(str(n), "act", '{"name": "x"}') for n in range(2))
+    each = dataclasses.replace(act, once_per_turn=False)
+    agent = Agent("a", "i", "m", ("act",), Limits(5, 60))
+    entries = prepare(STEP, Step(1, "", calls, Usage(), "m", NOW, NOW), {"act": each}, agent)
+    assert [entry.same_as for entry in entries] == [None, None]
+    assert len({entry.key for entry in entries}) == 2
 
 
 async def test_an_outcome_is_never_overwritten(app: Services) -> None:

@@ -218,7 +218,7 @@ async def counted(documents: Documents) -> list[dict[str, Any]]:
     return [model for body in found.values() for by in body["use"].values() for model in by.values()]
 
 
-OPERATIONS = 9
+OPERATIONS = 10
 """Operations of a step on the store."""
 
 
@@ -259,9 +259,9 @@ async def test_a_worker_that_dies_while_the_model_writes_leaves_its_reservation_
 
 async def test_a_step_that_was_recorded_is_paid_though_its_task_has_ended(documents: SqliteDocuments) -> None:
     await worker(documents).tasks.add(TASK)
-    # The sixth operation records the step; the worker dies before it pays.
+    # The seventh operation records the step; the worker dies before it pays.
     with pytest.raises(OSError, match="died"):
-        await take_step(worker(Dying(documents, 6, "after"), REPLY), REF)
+        await take_step(worker(Dying(documents, 7, "after"), REPLY), REF)
     app = worker(documents)
     assert len((await app.tasks.record("t", "task")).steps) == 1
     await app.tasks.finish("t", "task", Reason.CANCELLED, None, None)

@@ -9,12 +9,13 @@ from perdure.tools.tool import Tool
 
 
 class AgentView(BaseModel):
-    """An agent; `default` marks the one that runs when a request names none."""
+    """An agent; `default` marks the one that runs when a request names none. The models of `fallback` stand in."""
 
     name: str
     default: bool
     description: str
     model: str
+    fallback: list[str]
     tools: list[str]
     limits: LimitsDefinition
     budget: BudgetDefinition
@@ -51,6 +52,7 @@ class ToolsView(BaseModel):
 
 
 class Health(BaseModel):
-    """The store answers and fits the settings."""
+    """The store answers and fits the settings. `degraded` when something else is down, of the kinds in `down`."""
 
-    status: Literal["ok"]
+    status: Literal["ok", "degraded"]
+    down: list[str]

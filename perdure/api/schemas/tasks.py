@@ -165,7 +165,7 @@ class UsageView(BaseModel):
 
 
 class StepView(BaseModel):
-    """One model step, and what it cost."""
+    """One model step, the model that answered, and what it cost."""
 
     step: int
     model: str
@@ -224,7 +224,7 @@ class TaskView(TaskSummary):
             result=record.task.result,
             thoughts=[step.text for step in record.steps if step.calls and step.text],
             tool_calls=[ToolCallView.of(call) for call in record.calls],
-            steps=[StepView.of(step, record.task.agent.price) for step in record.steps],
+            steps=[StepView.of(step, record.price(step)) for step in record.steps],
             usage=UsageView(
                 input_tokens=usage.input_tokens,
                 output_tokens=usage.output_tokens,

@@ -5,9 +5,12 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
+import openai
 import pytest
 
-from perdure.models.port import ModelError, ModelRejected, ModelUnavailable
+from perdure.models.failures import HANDLING, Handling, failure
+from perdure.models.openai_client import OpenAIClient
+from perdure.models.port import ModelError, ModelInterrupted, ModelRejected, ModelUnavailable, ModelUnfit
 from tests.openai_server import Answer, Events, Failure, OpenAIServer, Raw, Slow, chunk
 from tests.unit.models.test_openai import KEY, ask, at, stream
 
@@ -24,9 +27,59 @@ def stream_refusal(script: list[Any], kind: type[ModelError], *, timeout: float 
     return caught.value
 
 
+def server_that_is_gone() -> OpenAIServer:
+    with OpenAIServer([]) as server:
+        return server
+
+
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 529])
 def test_an_overloaded_or_failing_provider_is_unavailable_and_asked_once(status: int) -> None:
     assert str(status) in str(refusal([Failure(status)], ModelUnavailable))
+
+
+@pytest.mark.parametrize("word", HANDLING)
+def test_every_failure_of_the_table_is_handled_as_it_says(word: str | int) -> None:
+    kind = type(failure(HANDLING[word], ""))
+    match word:
+        case int():
+            told = refusal([Failure(word)], ModelError)
+        case "content_filter" | "context_length_exceeded" | "insufficient_quota":
+            told = refusal([Failure(429, code=word)], ModelError)
+        case "invalid_request_error":
+            told = stream_refusal([Events((json.dumps({"error": {"message": "no", "type": word}}),))], ModelError)
+        case "unreachable":
+            with pytest.raises(ModelError) as caught:
+                ask(at(server_that_is_gone()))
+            told = caught.value
+        case "silent":
+            told = refusal([Slow(0.4, Answer("late"))], ModelError, timeout=0.1)
+        case "broken":
+            told = stream_refusal([Events((chunk({"content": "Hel"}),), cut=True)], ModelError)
+        case "failed_in_reply":
+            told = stream_refusal([Events(('{"error": {"message": "overloaded"}}',))], ModelError)
+        case _:
+            told = OpenAIClient(at(server_that_is_gone())).failure(openai.OpenAIError("no provider causes this one"))
+    assert type(told) is kind
+
+
+def test_a_status_that_is_not_in_the_table_is_an_outage_from_500_on_and_a_refusal_below() -> None:
+    assert type(refusal([Failure(507)], ModelError)) is ModelUnavailable
+    assert type(refusal([Failure(451)], ModelError)) is ModelRejected
+
+
+def test_the_ways_of_handling_are_four_errors_of_the_port() -> None:
+    kinds = {how: type(failure(how, "")) for how in Handling}
+    assert kinds == {
+        Handling.RETRY_NOW: ModelInterrupted,
+        Handling.RETRY_LATER: ModelUnavailable,
+        Handling.FALLBACK: ModelUnfit,
+        Handling.FATAL: ModelRejected,
+    }
+
+
+def test_a_stream_that_falls_silent_is_no_accident_of_one_exchange() -> None:
+    told = stream_refusal([Answer("Hello", pause=0.5)], ModelError, timeout=0.1)
+    assert type(told) is ModelUnavailable
 
 
 @pytest.mark.parametrize(
@@ -54,10 +107,8 @@ def test_a_wait_until_a_date_becomes_seconds() -> None:
 
 
 def test_a_refused_connection_is_unavailable() -> None:
-    with OpenAIServer([]) as server:
-        pass
     with pytest.raises(ModelUnavailable, match="cannot be reached"):
-        ask(at(server))
+        ask(at(server_that_is_gone()))
 
 
 def test_a_silent_provider_is_unavailable() -> None:
