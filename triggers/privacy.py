@@ -8,7 +8,7 @@ import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request, Response, StreamingResponse
 
 from perdure.api.endpoint import caller, endpoint
-from perdure.api.erasure import advance
+from perdure.api.erasure import advance, advance_all
 from perdure.api.problems import NotFound
 from perdure.api.responses import json_response
 from perdure.api.routes import ERASE_THREAD, ERASE_USER, EXPORT_USER, GET_ERASURE
@@ -61,9 +61,7 @@ async def export_user(req: Request) -> Response:
 @bp.timer_trigger(schedule="15 */5 * * * *", arg_name="timer")
 @bp.durable_client_input(client_name="client")
 async def finish_erasures(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:
-    app = services()
-    for erasure in await app.erasures.incomplete():
-        await advance(app, TaskHub(client), erasure)
+    await advance_all(services(), TaskHub(client))
 
 
 def _receipt(erasure: Erasure) -> Response:
