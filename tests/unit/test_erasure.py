@@ -12,10 +12,12 @@ from perdure.agents import load_agents
 from perdure.api import erasure as erasures
 from perdure.api.erasure import advance, advance_all
 from perdure.api.tasks import end
+from perdure.api.threads import enter_thread, own_thread
 from perdure.bootstrap import Services, build
-from perdure.documents.containers import MEMORIES, Container
-from perdure.documents.port import Body, Partition, Stored, StoreUnavailable
+from perdure.documents.containers import MEMORIES, THREADS, Container
+from perdure.documents.port import Body, DocumentExists, Partition, Stored, StoreUnavailable
 from perdure.documents.sqlite import SqliteDocuments
+from perdure.domain.principal import Principal
 from perdure.domain.references import StepRef
 from perdure.domain.task import Agent, Limits, Reason, Task
 from perdure.settings import Settings
@@ -28,9 +30,18 @@ NOW = datetime.now(UTC) - timedelta(seconds=1)
 
 
 class Documents(SqliteDocuments):
-    """Does something before a document is replaced."""
+    """Does something before a document is replaced, and once it is found to be there already."""
 
     before: Callable[[Body], Awaitable[object] | None] = staticmethod(lambda body: None)
+    found: Callable[[Body], Awaitable[object] | None] = staticmethod(lambda body: None)
+
+    async def create(self, container: Container, partition: Partition, body: Body) -> Stored:
+        try:
+            return await super().create(container, partition, body)
+        except DocumentExists:
+            if (doing := self.found(body)) is not None:
+                await doing
+            raise
 
     async def replace(self, container: Container, partition: Partition, body: Body, etag: str) -> Stored:
         if (doing := self.before(body)) is not None:
@@ -128,6 +139,16 @@ async def test_a_task_that_another_erasure_has_removed_stops_nothing(app: Servic
     erased = await advance(app, Hub(), await app.erasures.begin("tenant", "ann", None, "admin"))
     assert erased.open_tasks == ("a", "b")
     assert await app.tasks.get("tenant", "a") is None
+
+
+async def test_a_conversation_that_is_erased_while_a_task_enters_it_is_begun_anew(
+    app: Services, documents: Documents
+) -> None:
+    ann = Principal("tenant", "ann", frozenset())
+    await enter_thread(app, ann, "talk", "first", "queue")
+    documents.found = lambda body: documents.delete(THREADS, ("tenant", body["id"]), body["id"])
+    await enter_thread(app, ann, "talk", "second", "queue")
+    assert (await own_thread(app, ann, "talk")).writer(NOW) == "second"
 
 
 async def test_an_erasure_that_fails_keeps_no_other_from_being_completed(app: Services, documents: Documents) -> None:
