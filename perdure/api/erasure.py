@@ -8,6 +8,7 @@
 
 import asyncio
 import logging
+import re
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,9 +16,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from perdure.api.problems import NotFound
 from perdure.api.tasks import end
 from perdure.bootstrap import Services
 from perdure.documents.port import DocumentError, DocumentMissing
+from perdure.domain.principal import NAME_PATTERN
 from perdure.domain.task import Reason, Task
 from perdure.stores.erasures import Erasure
 
@@ -43,6 +46,13 @@ class Hub(Protocol):
     async def remove(self, instance: str) -> int | None:
         """End an orchestration and remove its history: how many there were, or None when it is to be tried again."""
         ...
+
+
+def user_named(text: str) -> str:
+    """Return the name of a user, of whom something may be kept or not. Raises NotFound when nobody can be called so."""
+    if not re.fullmatch(NAME_PATTERN, text):
+        raise NotFound(f"There is no user {text[:64]!r}: nobody can be called so.")
+    return text
 
 
 async def advance(app: Services, hub: Hub, erasure: Erasure) -> Erasure:
@@ -94,6 +104,8 @@ async def _sweep(app: Services, hub: Hub, erasure: Erasure, removed: Counter[str
         places = data.places_of_thread(tenant, user, erasure.thread, ids)
     for place in [*places, *data.places_of_nobody(tenant)]:
         removed += await data.erase(place)
+    if erasure.thread is None:
+        app.api_keys.forget_user(tenant, user)
     now = datetime.now(UTC)
     over = not unremoved and (erasure.settles_at is None or now >= erasure.settles_at)
     return replace(erasure, completed_at=now if over else None)
