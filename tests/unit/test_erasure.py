@@ -22,6 +22,7 @@ from perdure.domain.references import StepRef
 from perdure.domain.task import Agent, Limits, Reason, Task
 from perdure.settings import Settings
 from perdure.stores.memory_documents import INGESTION
+from perdure.stores.user_data import Place
 from perdure.tools.registry import ToolRegistry
 
 pytestmark = pytest.mark.anyio
@@ -149,6 +150,14 @@ async def test_a_conversation_that_is_erased_while_a_task_enters_it_is_begun_ane
     documents.found = lambda body: documents.delete(THREADS, ("tenant", body["id"]), body["id"])
     await enter_thread(app, ann, "talk", "second", "queue")
     assert (await own_thread(app, ann, "talk")).writer(NOW) == "second"
+
+
+async def test_two_erasures_at_once_count_each_document_once(app: Services, documents: Documents) -> None:
+    place = Place(MEMORIES, ("tenant", "ann"))
+    for number in range(150):
+        await documents.create(place.container, place.partition, {"id": f"fact-{number:03}", "type": "fact"})
+    counts = await asyncio.gather(*(app.user_data.erase(place) for _ in range(3)))
+    assert sum(count["fact"] for count in counts) == 150
 
 
 async def test_an_erasure_that_fails_keeps_no_other_from_being_completed(app: Services, documents: Documents) -> None:
