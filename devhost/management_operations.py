@@ -39,14 +39,14 @@ class OperationHandlers:
             return problem(
                 400, f"The function '{name}' doesn't exist, is disabled, or is not an orchestrator. Known: {known}."
             )
-        body = (await request.body()).decode()
-        if body and not _is_json(body):
+        content = await request.body()
+        if content and not _is_json(content):
             return problem(400, "Invalid JSON content")
         started = pb.CreateInstanceRequest(
             name=name, instanceId=request.path_params.get("instance_id") or uuid.uuid4().hex
         )
-        if body:
-            started.input.value = body
+        if content:
+            started.input.value = content.decode()
         if "traceparent" in request.headers:
             trace_parent = request.headers["traceparent"]
             started.parentTraceContext.traceParent = trace_parent
@@ -65,11 +65,11 @@ class OperationHandlers:
             return refusal
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return problem(400, "Only application/json request content is supported")
-        body = (await request.body()).decode()
-        if body and not _is_json(body):
+        content = await request.body()
+        if content and not _is_json(content):
             return problem(400, "Invalid JSON content")
         event = pb.RaiseEventRequest(instanceId=instance_id, name=request.path_params["event"])
-        event.input.value = body or "null"
+        event.input.value = content.decode() or "null"
         await self._hub.RaiseEvent(event)
         return Response(status_code=202)
 
@@ -161,10 +161,10 @@ def _reason(request: Request) -> StringValue:
     return StringValue(value=request.query_params.get("reason", ""))
 
 
-def _is_json(text: str) -> bool:
+def _is_json(content: bytes) -> bool:
     try:
-        json.loads(text)
-    except json.JSONDecodeError:
+        json.loads(content.decode())
+    except (ValueError, RecursionError):
         return False
     return True
 

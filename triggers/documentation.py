@@ -2,7 +2,7 @@
 
 import azure.durable_functions as df
 import azure.functions as func
-from azurefunctions.extensions.http.fastapi import HTMLResponse, JSONResponse, Request, Response
+from azurefunctions.extensions.http.fastapi import HTMLResponse, JSONResponse, RedirectResponse, Request, Response
 
 from perdure.api.docs import PAGE, POLICY, asset
 from perdure.api.endpoint import endpoint
@@ -22,6 +22,9 @@ async def openapi_document(req: Request) -> Response:
 @bp.route(**DOCS.binding)
 @endpoint(DOCS)
 async def documentation(req: Request) -> Response:
+    if req.url.path.endswith("/"):
+        # What the page loads is named from its address without the slash.
+        return RedirectResponse("../docs", 308)
     return HTMLResponse(PAGE, headers={"Content-Security-Policy": POLICY})
 
 

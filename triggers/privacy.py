@@ -8,7 +8,7 @@ import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request, Response, StreamingResponse
 
 from perdure.api.endpoint import caller, endpoint
-from perdure.api.erasure import advance
+from perdure.api.erasure import advance, advance_all, user_named
 from perdure.api.problems import NotFound
 from perdure.api.responses import json_response
 from perdure.api.routes import ERASE_THREAD, ERASE_USER, EXPORT_USER, GET_ERASURE
@@ -35,7 +35,7 @@ async def erase_thread(req: Request, client: df.DurableFunctionsClient) -> Respo
 @bp.durable_client_input(client_name="client")
 @endpoint(ERASE_USER)
 async def erase_user(req: Request, client: df.DurableFunctionsClient) -> Response:
-    app, who, user = services(), caller(req), req.path_params["user_id"]
+    app, who, user = services(), caller(req), user_named(req.path_params["user_id"])
     erasure = await app.erasures.begin(who.tenant, user, None, who.user)
     return _receipt(await advance(app, TaskHub(client), erasure))
 
@@ -53,7 +53,7 @@ async def get_erasure(req: Request) -> Response:
 @bp.route(**EXPORT_USER.binding)
 @endpoint(EXPORT_USER)
 async def export_user(req: Request) -> Response:
-    who, user = caller(req), req.path_params["user_id"]
+    who, user = caller(req), user_named(req.path_params["user_id"])
     headers = {"Cache-Control": "no-store", "Content-Disposition": "attachment; filename=export.jsonl"}
     return StreamingResponse(_lines(who.tenant, user), media_type="application/x-ndjson", headers=headers)
 
@@ -61,9 +61,7 @@ async def export_user(req: Request) -> Response:
 @bp.timer_trigger(schedule="15 */5 * * * *", arg_name="timer")
 @bp.durable_client_input(client_name="client")
 async def finish_erasures(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:
-    app = services()
-    for erasure in await app.erasures.incomplete():
-        await advance(app, TaskHub(client), erasure)
+    await advance_all(services(), TaskHub(client))
 
 
 def _receipt(erasure: Erasure) -> Response:

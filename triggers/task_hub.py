@@ -20,6 +20,13 @@ class TaskHub:
     def __init__(self, client: df.DurableFunctionsClient) -> None:
         self._client = client
 
+    async def is_running(self, instance: str) -> bool:
+        try:
+            state = await self._client.get_orchestration_state(instance, fetch_payloads=False)
+        except RpcError:
+            return True
+        return state is not None and state.runtime_status in RUNNING
+
     async def remove(self, instance: str) -> int | None:
         try:
             state = await self._client.get_orchestration_state(instance, fetch_payloads=False)

@@ -2,19 +2,20 @@
 
 import functools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Concatenate
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from perdure.api.auth import identify
-from perdure.api.problems import InternalError, Problem, Unavailable
+from perdure.api.problems import InternalError, NotFound, Problem, Unavailable
 from perdure.api.routes import Route
 from perdure.bootstrap import services
-from perdure.documents.port import DocumentError, StoreUnavailable
+from perdure.documents.port import DocumentError, DocumentMissing, StoreUnavailable
 from perdure.domain.principal import Principal
 from perdure.models.port import ModelRejected, ModelUnavailable
+from perdure.redaction import content_log, traceback_of
 from perdure.stores.embedding_space import EmbeddingsMismatch
 
 type Handler[**P] = Callable[Concatenate[Request, P], Awaitable[Response]]
@@ -37,46 +38,23 @@ def endpoint[**P](route: Route) -> Callable[[Handler[P]], Handler[P]]:
 
     def wrap(handler: Handler[P]) -> Handler[P]:
         async def answer(req: Request, *args: P.args, **kwargs: P.kwargs) -> Response:
+            limits: dict[str, str] = {}
             try:
-                if route.scope is None:
-                    return await handler(req, *args, **kwargs)
-                who = req.state.principal = await identify(services(), req.headers, route.scope)
-                limits = await services().limiter.count(who, route.rate)
+                if route.scope is not None:
+                    who = req.state.principal = await identify(services(), req.headers, route.scope)
+                    limits = await services().limiter.count(who, route.rate)
                 response = await handler(req, *args, **kwargs)
-                response.headers.update(limits)
-                return response
-            except Problem as problem:
-                return problem.response()
-            except StoreUnavailable as error:
-                logger.warning("The store is unavailable: %s", error)
-                return Unavailable("The store does not answer. Try again.").response()
-            except DocumentError as error:
-                # The store answers, but not for this deployment: another embedding model, a container that is missing.
-                logger.error("The store refuses: %s", error)
-                return InternalError(f"The store refuses: {error}").response()
             except ClientDisconnect:
                 # Nobody is left to answer; the host knows what to do.
                 raise
-            except EmbeddingsMismatch as error:
-                logger.error("The store and the settings do not fit: %s", error)
-                return InternalError(str(error)).response()
-            except ModelUnavailable as error:
-                logger.warning("The embedding model is unavailable: %s", error)
-                return Unavailable("The embedding model does not answer. Try again.").response()
-            except ModelRejected as error:
-                logger.error("The embedding model refuses: %s", error)
-                return InternalError("The embedding model refuses what it is asked; the log says why.").response()
-            except Exception:
-                # The last stop: what is wrong with us is for the log, not for the caller.
-                logger.exception("%s %s failed", req.method, req.url.path)
-                return InternalError("Something went wrong here; the log says what.").response()
+            except Exception as error:
+                response = _problem_of(error, req).response()
+            # A limit that was reached says more than those that were not.
+            return _with_headers(response, limits)
 
         @functools.wraps(handler)
         async def guarded(req: Request, *args: P.args, **kwargs: P.kwargs) -> Response:
-            response = await answer(req, *args, **kwargs)
-            for name, value in SECURITY_HEADERS.items():
-                response.headers.setdefault(name, value)
-            return response
+            return _with_headers(await answer(req, *args, **kwargs), SECURITY_HEADERS)
 
         return guarded
 
@@ -86,3 +64,39 @@ def endpoint[**P](route: Route) -> Callable[[Handler[P]], Handler[P]]:
 def caller(request: Request) -> Principal:
     """Say who sent a request that came through an endpoint."""
     return request.state.principal
+
+
+def _problem_of(error: Exception, request: Request) -> Problem:
+    match error:
+        case Problem():
+            return error
+        case StoreUnavailable():
+            logger.warning("The store is unavailable: %s", error)
+            return Unavailable("The store does not answer. Try again.")
+        case DocumentMissing():
+            return NotFound("What the request is about was removed meanwhile.")
+        case DocumentError():
+            # The store answers, but not for this deployment: another embedding model, a container that is missing.
+            logger.error("The store refuses: %s", error)
+            return InternalError(f"The store refuses: {error}")
+        case EmbeddingsMismatch():
+            logger.error("The store and the settings do not fit: %s", error)
+            return InternalError(str(error))
+        case ModelUnavailable():
+            logger.warning("The embedding model is unavailable: %s", error)
+            return Unavailable("The embedding model does not answer. Try again.")
+        case ModelRejected():
+            logger.error("The embedding model refuses: %s", error)
+            return InternalError("The embedding model refuses what it is asked; the log says why.")
+        case _:
+            # The last stop: what is wrong with us is for the log, not for the caller.
+            logger.error("%s %s failed: %s", request.method, request.url.path, traceback_of(error))
+            content_log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+            return InternalError("Something went wrong here; the log says what.")
+
+
+def _with_headers(response: Response, headers: Mapping[str, str]) -> Response:
+    """Add headers that the response does not have yet."""
+    for name, value in headers.items():
+        response.headers.setdefault(name, value)
+    return response

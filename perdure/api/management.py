@@ -69,17 +69,22 @@ async def pass_on(request: Request, url: str, own_status: str) -> Response:
         own_status: Our status URL, which takes the place of theirs.
 
     Raises:
-        NotFound: The task hub does not know the operation any more.
+        NotFound: The task hub does not know the operation any more, or no event can be called so.
         Unavailable: It does not answer.
     """
     import httpx
 
-    said = {"{eventName}": request.path_params.get("event_name", ""), "{text}": request.query_params.get("reason", "")}
+    event = request.path_params.get("event_name", "")
+    if event in (".", ".."):
+        # In a path these are no names, and there is no other way to write them.
+        raise NotFound(f"An event cannot be called {event!r}.")
+    said = {"{eventName}": event, "{text}": request.query_params.get("reason", "")}
     for placeholder, value in said.items():
         url = url.replace(placeholder, quote(value, safe=""))
     asked = [(name, value) for name, value in request.query_params.multi_items() if name in ASKED]
     query = "&".join(part for part in (urlsplit(url).query, urlencode(asked)) if part)
-    headers = {"Content-Type": kind} if (kind := request.headers.get("Content-Type")) else {}
+    # As it came, in bytes: it need not be ASCII.
+    headers = [(name, value) for name, value in request.headers.raw if name == b"content-type"]
     try:
         answer = await _client().request(
             request.method,

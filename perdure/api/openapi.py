@@ -48,7 +48,7 @@ INFO: Json = {
     "summary": "Durable agents: post a query, follow the task, read the answer.",
     "description": (
         "A task is accepted with 202 and runs as a durable orchestration; its status URLs tell how far it is. "
-        "Every error is an RFC 9457 problem document."
+        "Every error is an RFC 9457 problem document, except where those URLs answer as the built-in ones do."
     ),
 }
 

@@ -147,11 +147,18 @@ async def settle(app: Services, task: Task, orchestration: str | None) -> Task:
             reason, detail = Reason.LOST, "The orchestration is gone from the task hub."
         case _:
             return task
-    return await end(app, task, reason, detail)
+    # If it was erased meanwhile, whoever asks for more of it than this is told.
+    with suppress(DocumentMissing):
+        return await end(app, task, reason, detail)
+    return task
 
 
 async def end(app: Services, task: Task, reason: Reason, detail: str) -> Task:
-    """End a task from outside its orchestration. Returns it as it stands: the first reason counts."""
+    """End a task from outside its orchestration. Returns it as it stands: the first reason counts.
+
+    Raises:
+        DocumentMissing: It was erased.
+    """
     ended = await app.tasks.finish(task.tenant, task.id, reason, None, detail)
     await app.approvals.withdraw(Reference(task.tenant, task.id))
     await _leave_thread(app, task)

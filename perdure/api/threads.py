@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from perdure.api.problems import Conflict, NotFound
 from perdure.bootstrap import Services
+from perdure.documents.port import DocumentMissing
 from perdure.domain.principal import Principal
 from perdure.domain.thread import Thread, ThreadBusy, enter, enter_or_wait, thread_key
 
@@ -26,9 +27,13 @@ async def enter_thread(app: Services, who: Principal, thread_id: str, task_id: s
     entering = enter_or_wait if if_busy == "queue" else enter
     key = thread_key(who.user, thread_id)
     new = Thread(key, thread_id, who.tenant, who.user, created_at=now, updated_at=now)
-    if await app.threads.add(entering(new, task_id, now)):
+    # Again only if the thread was erased between the two.
+    while not await app.threads.add(entering(new, task_id, now)):
+        try:
+            await app.threads.change(who.tenant, key, lambda thread: entering(thread, task_id, now))
+        except DocumentMissing:
+            continue
+        except ThreadBusy as busy:
+            said = f"The thread {thread_id!r} is busy: {busy}. Try later, or ask to wait: if_busy=queue."
+            raise Conflict(said) from busy
         return
-    try:
-        await app.threads.change(who.tenant, key, lambda thread: entering(thread, task_id, now))
-    except ThreadBusy as busy:
-        raise Conflict(f"The thread {thread_id!r} is busy: {busy}. Try later, or ask to wait: if_busy=queue.") from busy

@@ -53,6 +53,15 @@ class ApiKeys:
         """Ask the store again about a key, at its next use in this process."""
         self._known = {digest: known for digest, known in self._known.items() if known[0].id != key_id}
 
+    def forget_user(self, tenant: str, user: str) -> None:
+        """Ask the store again about all keys of a user."""
+        whose = tenant, user
+        self._known = {
+            digest: known
+            for digest, known in self._known.items()
+            if (known[0].owner.tenant, known[0].owner.user) != whose
+        }
+
     async def _read(self, digest: bytes, text: str) -> ApiKey | None:
         """Ask the store about a key, once for all who present it at the same time."""
         if digest not in self._reading:

@@ -47,12 +47,11 @@ class Tokens:
         try:
             unproved = jwt.decode_complete(token, options={"verify_signature": False})
             issuer, key = await self._signer(unproved["header"], unproved["payload"])
-            claims = _prove(token, issuer, key, unproved["header"]["alg"])
+            return principal(issuer, _prove(token, issuer, key, unproved["header"]["alg"]))
         except jwt.ExpiredSignatureError as error:
             raise CredentialRefused("The token has expired.") from error
         except (jwt.PyJWTError, ValueError) as error:
             raise CredentialRefused(f"The token is not valid: {str(error)[:200]}.") from error
-        return principal(issuer, claims)
 
     async def _signer(self, header: dict[str, Any], payload: dict[str, Any]) -> tuple[Issuer, Jwk]:
         """Find the key that a token says it was signed with."""

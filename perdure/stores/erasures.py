@@ -21,8 +21,8 @@ class Erasure:
         thread: The user's name for the conversation, when it was about that alone.
         requested_by: The user who asked for it.
         removed: How many documents of each type, and of how many orchestrations the history.
-        open_tasks: Tasks that were running: what they may have written at their end is looked for once more.
-        settles_at: When that is over; None when nothing was running.
+        open_tasks: Tasks that were at work: what they may have written at their end is looked for once more.
+        settles_at: When that is over; None when nothing was at work, nor an ingestion.
         completed_at: None while something may be left.
     """
 
@@ -72,6 +72,7 @@ class ErasureStore:
                 erasure,
                 removed=total,
                 open_tasks=tuple(sorted({*noted.open_tasks, *erasure.open_tasks})),
+                settles_at=max(filter(None, (noted.settles_at, erasure.settles_at)), default=None),
                 completed_at=noted.completed_at or erasure.completed_at,
             )
             try:

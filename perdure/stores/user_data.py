@@ -97,7 +97,9 @@ class UserData:
                 for stored in page.items:
                     with suppress(DocumentMissing):
                         await self._store.delete(place.container, place.partition, stored.body["id"])
-            erased.update(stored.body["type"] for stored in page.items)
+                        erased[stored.body["type"]] += 1
+            else:
+                erased.update(stored.body["type"] for stored in page.items)
 
     async def _documents(self, place: Place) -> AsyncIterator[Body]:
         continuation = None

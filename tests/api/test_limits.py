@@ -13,7 +13,7 @@ from tests.openai_server import Answer
 
 
 def test_a_user_over_the_limit_is_told_when_to_come_back_and_others_are_served(tmp_path: Path) -> None:
-    with App(make_app_folder(tmp_path / "app"), {"PERDURE_LIMIT_READ": "30"}) as app:
+    with App(make_app_folder(tmp_path / "app"), {"PERDURE_LIMIT_READ": "30", "PERDURE_LIMIT_START": "9"}) as app:
         ann, bob = app.client_for(app.make_key("ann")), app.client_for(app.make_key("bob"))
         # Twice the limit, so that at least one minute's is reached even if a new minute begins meanwhile.
         with ThreadPoolExecutor(16) as pool:
@@ -27,7 +27,8 @@ def test_a_user_over_the_limit_is_told_when_to_come_back_and_others_are_served(t
         served = bob.get("/agents")
         assert (served.status_code, served.headers["RateLimit"].split(";")[:2]) == (200, ['"read"', "r=29"])
         # Other kinds of requests are counted apart; nobody is counted where nobody is known.
-        assert ann.post("/agent/task", json={"query": ""}).status_code == 422
+        invalid = ann.post("/agent/task", json={"query": ""})
+        assert (invalid.status_code, invalid.headers["RateLimit"].split(";")[:2]) == (422, ['"start"', "r=8"])
         assert "RateLimit" not in ann.get("/health").headers
 
 

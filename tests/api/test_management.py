@@ -12,6 +12,7 @@ from tests.app import App, ScriptedProvider, until
 from tests.openai_server import Answer, Slow
 
 MISSING = "0" * 32
+DEEP = b"[" * 100_000
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,34 @@ def test_an_owner_suspends_resumes_and_terminates_a_task(provider: ScriptedProvi
     assert owner.post(started["terminatePostUri"].format(text="again")).status_code == 410
     assert owner.delete(started["purgeHistoryDeleteUri"]).json() == {"instancesDeleted": 1}
     problem(owner.get(started["statusQueryGetUri"]), 404)
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_the_name_of_an_event_does_not_lead_to_another_built_in_url(
+    app: App, provider: ScriptedProvider, owner: httpx.Client, name: str
+) -> None:
+    started = start(owner, provider.plan(f"Send me {name}", [Answer("No.")]))
+    ended(owner, started)
+    url = f"{app.host.url}/api/agent/task/{started['task_id']}/raiseEvent/{name.replace('.', '%2E')}"
+    assert f"'{name}'" in problem(owner.post(url, json={}), 404)["detail"]
+
+
+def test_what_is_no_json_is_the_built_in_urls_to_refuse(provider: ScriptedProvider, owner: httpx.Client) -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def held(_: dict[str, Any]) -> Answer:
+        asked.set()
+        assert release.wait(30)
+        return Answer("Done.")
+
+    started = start(owner, provider.plan("Send me something odd", [held]))
+    assert asked.wait(30)
+    url = started["sendEventPostUri"].format(eventName="hello")
+    for kind, content in ("é".encode("latin-1"), b"{}"), *((b"application/json", odd) for odd in (b"{", b"\xff", DEEP)):
+        answer = owner.post(url, content=content, headers={"Content-Type": kind})
+        assert (answer.status_code, "JSON" in answer.text or "json" in answer.text) == (400, True)
+    release.set()
+    ended(owner, started)
 
 
 def test_nothing_is_run_twice(provider: ScriptedProvider, owner: httpx.Client) -> None:

@@ -74,6 +74,9 @@ def test_the_documentation_page_loads_nothing_from_elsewhere(app: App) -> None:
     assert len(loaded) == 4
     for address in loaded:
         assert httpx.get(f"{app.host.url}/api/{address}").status_code == 200, address
+    slashed = httpx.get(f"{app.host.url}/api/docs/")
+    assert slashed.is_redirect
+    assert slashed.next_request and slashed.next_request.url == page.url
     assert httpx.get(f"{app.host.url}/api/docs/passwd").status_code == 404
     assert httpx.get(f"{app.host.url}/api/docs/..%2f__init__.py").status_code == 404
 

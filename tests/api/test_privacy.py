@@ -86,6 +86,7 @@ def test_an_erased_user_leaves_no_trace_and_others_stay(app: App, folder: Path, 
     expected = {"task": 3, "step": 6, "toolCall": 9, "thread": 3, "message": 18, "email": 3}
     assert (expected | {"document": 1, "chunk": 1, "fact": 3}).items() <= removed.items()
     assert (removed["history"], removed["apiKey"], receipt.json()["status"]) == (4, 1, "completed")
+    problem(ann.get("/agent/task"), 401)
     assert traces(folder, SECRET) == 0
     for operation in started:
         assert httpx.get(operation["statusQueryGetUri"]).status_code == 404
@@ -155,6 +156,12 @@ def test_a_users_data_is_exported_as_json_lines(app: App, provider: ScriptedProv
     assert all(not {"embedding", "hash", "salt"} & set(line["document"]) for line in lines)
     assert "erin tells" in response.text
     assert app.client.get("/users/nobody/export").text == ""
+
+
+@pytest.mark.parametrize("user", ["%00", "%20", "%C3%BC", "a%0A", "x" * 201, "x" * 5000])
+def test_whom_nobody_can_be_called_is_neither_erased_nor_exported(app: App, user: str) -> None:
+    problem(app.client.delete(f"/users/{user}"), 404)
+    problem(app.client.get(f"/users/{user}/export"), 404)
 
 
 def test_erasing_and_exporting_users_is_for_administrators(app: App) -> None:

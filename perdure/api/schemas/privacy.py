@@ -12,7 +12,7 @@ class ErasureView(BaseModel):
     """A receipt of what was erased.
 
     Attributes:
-        status: `running` while something may be left: tasks that were running may still have written at their end.
+        status: `running` while something may be left: what was at work may still have written at its end.
         thread_id: The conversation, when it was about that alone.
         removed: How many documents of each type, and of how many orchestrations the history.
     """

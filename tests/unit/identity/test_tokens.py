@@ -49,6 +49,11 @@ async def test_a_token_without_a_user_is_refused(issuer: OidcIssuer, sub: str | 
     assert "sub" in await refusal(tokens(issuer), issuer.token(sub=sub))
 
 
+@pytest.mark.parametrize("claim", ["sub", "tid"])
+async def test_a_name_that_is_no_unicode_is_refused(issuer: OidcIssuer, claim: str) -> None:
+    assert "surrogates" in await refusal(tokens(issuer), issuer.token(**{claim: "ann\ud800"}))
+
+
 async def test_a_tenant_that_is_no_text_is_refused(issuer: OidcIssuer) -> None:
     assert "tid" in await refusal(tokens(issuer), issuer.token(tid=["acme"]))
 
@@ -241,10 +246,14 @@ async def test_what_is_no_token_is_refused(issuer: OidcIssuer, token: str) -> No
     assert issuer.requests == []
 
 
-async def test_deep_nesting_is_refused(issuer: OidcIssuer) -> None:
-    deep = base64.urlsafe_b64encode(b"[" * 6000).decode()
-    await refusal(tokens(issuer), f"{deep}.{segment({})}.AA")
-    await refusal(tokens(issuer), f"{segment({'alg': 'RS256', 'kid': 'first'})}.{deep}.AA")
+@pytest.mark.parametrize("depth", [99, 6_000, 11_901], ids="{} deep".format)
+async def test_deep_nesting_is_refused(issuer: OidcIssuer, depth: int) -> None:
+    # The last is as deep as a token has room for, and deeper than the JSON reader goes.
+    deep = base64.urlsafe_b64encode(b"[" * depth).decode()
+    header = segment({"alg": "RS256", "kid": "first"})
+    for token in (f"{deep}.{segment({})}.AA", f"{header}.{deep}.AA"):
+        assert len(token) <= MAX_TOKEN_BYTES
+        await refusal(tokens(issuer), token)
 
 
 async def test_an_oversized_token_is_refused_unread(issuer: OidcIssuer) -> None:
