@@ -37,6 +37,14 @@ ACCEPTED = {
     "CKV_AZURE_110 vault": "both secrets can be made again at any time, and purge protection would keep an environment "
     "that was taken down from being set up again under its name for 90 days",
     "CKV_AZURE_42 vault": "the same",
+    "CKV_AZURE_78 app": "Flex Consumption refuses ftpsState, for it has no FTP; the credential for it is off as well",
+    "CKV_AZURE_13 appSettings": "checkov takes the app's settings for another app",
+    "CKV_AZURE_222 appSettings": "the same",
+    "CKV_AZURE_63 appSettings": "the same",
+    "CKV_AZURE_65 appSettings": "the same",
+    "CKV_AZURE_66 appSettings": "the same",
+    "CKV_AZURE_80 appSettings": "the same",
+    "CKV_AZURE_88 appSettings": "the same",
 }
 """Findings that stand: `<check> <symbol>`, and why."""
 

@@ -58,7 +58,7 @@ var schedulerSettings = empty(schedulerEndpoint) ? {} : {
 }
 
 // What the app reads: perdure/settings.py. Everything else there has a default, which `settings` can change.
-var appSettings = {
+var agentSettings = {
   PERDURE_STATE: 'cosmos'
   COSMOS_ENDPOINT: cosmosEndpoint
   COSMOS_DATABASE: cosmosDatabase
@@ -75,8 +75,6 @@ var modelSettings = empty(azureOpenAiEndpoint) ? {
 } : {
   AZURE_OPENAI_ENDPOINT: azureOpenAiEndpoint
 }
-
-var allSettings = union(hostSettings, schedulerSettings, appSettings, modelSettings, settings)
 
 var durableInstances = alwaysReadyDurable == 0 ? [] : [{ name: 'durable', instanceCount: alwaysReadyDurable }]
 var httpInstances = alwaysReadyHttp == 0 ? [] : [{ name: 'http', instanceCount: alwaysReadyHttp }]
@@ -122,14 +120,16 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
     siteConfig: {
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'
-      ftpsState: 'Disabled'
       http20Enabled: true
-      appSettings: [for setting in items(allSettings): {
-        name: setting.key
-        value: setting.value
-      }]
     }
   }
+}
+
+// Not in the site: a list of them would be a loop over what only Azure knows, which Bicep refuses.
+resource appSettings 'Microsoft.Web/sites/config@2024-11-01' = {
+  parent: app
+  name: 'appsettings'
+  properties: union(hostSettings, schedulerSettings, agentSettings, modelSettings, settings)
 }
 
 // Nobody deploys with a password.

@@ -172,10 +172,7 @@ def test_the_key_of_a_model_elsewhere_goes_to_the_vault(azure: Azure) -> None:
     assert azure.run(AZ_HAS_KEY="yes", OPENAI_API_KEY="sk-of-the-owner").returncode == 0
     _, put, _ = azure.asked
     assert put["body"] == {"properties": {"value": "sk-of-the-owner"}}
-    told = {
-        each["name"]: each["value"]
-        for each in deployed(modelProvider="openAI").one("Microsoft.Web/sites").properties["siteConfig"]["appSettings"]
-    }
+    told = deployed(modelProvider="openAI").one("Microsoft.Web/sites/config").properties
     secret = put["url"].partition("?")[0].rsplit("/", 1)[1]
     assert told["OPENAI_API_KEY"].endswith(f"secrets/{secret})")
     assert told["PERDURE_ADMIN_KEY"].endswith("secrets/perdure-admin-key)")

@@ -47,6 +47,14 @@ DEPRECATED = (
 """Flex Consumption ignores or refuses these:
 https://learn.microsoft.com/azure/azure-functions/functions-app-settings#flex-consumption-plan-deprecations"""
 
+REFUSED = {
+    "alwaysOn", "ftpsState", "functionAppScaleLimit", "functionsRuntimeScaleMonitoringEnabled", "linuxFxVersion",
+    "minimumElasticInstanceCount", "netFrameworkVersion", "preWarmedInstanceCount", "pythonVersion",
+    "use32BitWorkerProcess", "vnetRouteAllEnabled",
+}  # fmt: skip
+"""And a site with one of these in its siteConfig cannot be deployed at all: the same page, and
+https://github.com/microsoft/azure-pipelines-tasks/issues/21032"""
+
 HOST_JSON = {
     "version": "the host",
     "telemetryMode": "the host",
@@ -78,6 +86,10 @@ def test_every_setting_that_is_deployed_is_read_by_the_app_or_by_the_host(everyw
 def test_no_deployment_has_a_setting_it_must_not_have(everywhere: Everywhere) -> None:
     for switches, deployment in everywhere:
         assert not set(settings_of(deployment)) & {*NEVER, *DEPRECATED}, switches
+
+
+def test_the_app_asks_for_nothing_that_flex_consumption_refuses() -> None:
+    assert not deployed().one("Microsoft.Web/sites").properties["siteConfig"].keys() & REFUSED
 
 
 def test_the_app_understands_what_it_is_told_and_has_a_default_for_the_rest(everywhere: Everywhere) -> None:

@@ -100,10 +100,10 @@ def test_what_is_secret_is_a_reference_to_the_vault(everywhere: Everywhere) -> N
 
 
 def settings_of(deployment: Deployment) -> dict[str, str]:
-    listed = deployment.one("Microsoft.Web/sites").properties["siteConfig"]["appSettings"]
-    names = [setting["name"] for setting in listed]
-    assert len(set(names)) == len(names)
-    return {setting["name"]: setting["value"] for setting in listed}
+    assert "appSettings" not in deployment.one("Microsoft.Web/sites").properties["siteConfig"]
+    settings = deployment.one("Microsoft.Web/sites/config")
+    assert settings.path == f"{deployment.one('Microsoft.Web/sites').path}/appsettings"
+    return settings.properties
 
 
 def granted(deployment: Deployment) -> set[tuple[str, str, str]]:
