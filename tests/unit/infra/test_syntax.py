@@ -13,7 +13,7 @@ from tests.unit.infra.conftest import INFRA
 FILES = sorted(INFRA.rglob("*.bicep"))
 DECLARED = ("parameter_declaration", "variable_declaration", "resource_declaration", "module_declaration")
 LOADED = {"loadJsonContent", "loadTextContent"}
-DECORATORS = {"description", "allowed", "minValue", "maxValue", "minLength", "maxLength"}
+DECORATORS = {"description", "allowed", "minValue", "maxValue", "minLength", "maxLength", "onlyIfNotExists"}
 HOLD_LOOPS = {"object", "object_property", "array", "for_statement", "if_statement"}
 """What may lie between a loop and its declaration; Bicep refuses a loop in a function call or a choice."""
 KNOWN = {"id", "name", "type", "apiVersion"}
