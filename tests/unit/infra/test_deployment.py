@@ -218,6 +218,22 @@ def test_ci_runs_what_a_developer_runs_and_the_bicep_cli() -> None:
         assert any(wanted in line for line in run), wanted
 
 
+def test_a_deployment_from_github_has_every_parameter_that_its_environment_sets(tmp_path: Path) -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "deploy.yml").read_text("utf-8"))
+    (take,) = [step for step in steps(workflow) if step.get("env") == {"VARIABLES": "${{ toJSON(vars) }}"}]
+    variables = {"PERDURE_PRIVATE_NETWORK": "true", "PERDURE_ALERT_EMAILS": "a@example.com,b@example.com", "OTHER": "x"}
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "VARIABLES": json.dumps(variables),
+        "GITHUB_ENV": str(tmp_path / "env"),
+    }
+    subprocess.run(["bash", "-e", "-c", take["run"]], env=environment, check=True)
+    taken = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines())
+    assert taken == {name: value for name, value in variables.items() if name != "OTHER"}
+    run = [step.get("run", "") for step in steps(workflow)]
+    assert run.index(take["run"]) < run.index("azd up --no-prompt")
+
+
 def test_a_deployment_ends_with_a_task_that_is_answered() -> None:
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "deploy.yml").read_text("utf-8"))
     last = steps(workflow)[-1]["run"]
