@@ -144,7 +144,13 @@ class Template:
             # Its name is worked out, and must be one, whatever its condition says.
             bare = body.named_children[1] if body.type == "if_statement" else body
             return self._each(bare, {}, lambda found: self._handle(kind, found))
+        if body.type == "if_statement" and not self._name_of(body.named_children[1]):
+            raise BicepError(f"{self._at(node)}: {name} has no name, which is worked out although there will be none")
         return self._each(body, {}, lambda found: self._place(name, kind, version, found))
+
+    def _name_of(self, body: Node) -> Any:
+        pairs = (child.named_children for child in body.named_children if child.type == "object_property")
+        return next(self._value(value, {}) for key, value in pairs if words(key) == "name")
 
     def _place(self, symbol: str, kind: str, version: str, body: dict[str, Any]) -> Handle:
         on = body.pop("scope", None)

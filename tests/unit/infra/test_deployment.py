@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tree_sitter import Node
 
 from bench.capacity import report
 from perdure.settings import ROOT, Settings
@@ -70,6 +71,21 @@ def test_every_parameter_of_the_template_that_azd_fills_exists_and_is_documented
         re.findall(r"^\| `(PERDURE_[A-Z_]+)`", (ROOT / "docs" / "deploy.md").read_text("utf-8"), re.MULTILINE)
     )
     assert documented == named
+
+
+def test_every_value_that_a_parameter_allows_can_be_given_to_azd() -> None:
+    """For azd, empty is absent: where a default is not empty, nothing may be asked for with an empty value."""
+    text = (INFRA / "main.parameters.json").read_text("utf-8")
+    defaults = dict(re.findall(r'"(\w+)": \{\s*"value": "\$\{\w+=([^}]*)\}"', text))
+    for name in (name for name, default in defaults.items() if default):
+        (declared,) = [node for node in parse(INFRA / "main.bicep").named_children if declares(node, name)]
+        before = declared.prev_named_sibling
+        assert before is None or ("Empty:" not in words(before) and "['', " not in words(before)), name
+    assert deployed(embeddingModel="none") == deployed(embeddingModel="")
+
+
+def declares(node: Node, parameter: str) -> bool:
+    return node.type == "parameter_declaration" and words(node.named_children[0]) == parameter
 
 
 def test_azds_defaults_are_the_templates() -> None:

@@ -103,7 +103,8 @@ def test_the_app_understands_what_it_is_told_and_has_a_default_for_the_rest(ever
         assert bool(settings.azure_openai_endpoint) == (switches["modelProvider"] == "azureOpenAI")
         assert bool(settings.openai_api_key) == (switches["modelProvider"] == "openAI")
         assert settings.azure_openai_api_key is None
-        assert settings.embedding_model == (switches["embeddingModel"] or None)
+        wanted = switches["embeddingModel"]
+        assert settings.embedding_model == (None if wanted == "none" else wanted)
         assert bool(settings.public_url) == bool(switches["apiManagementSku"])
         memories = next(each for each in deployment.resources if each.path.endswith("/perdure/memories"))
         (vector,) = memories.properties["resource"]["vectorEmbeddingPolicy"]["vectorEmbeddings"]

@@ -164,7 +164,9 @@ def test_a_mistake_would_be_seen(path: Path, tmp_path: Path) -> None:
     )
     assert [words(each) for node in needed_first(early) for each in asked_of_azure(early, node)] == ["a.properties"]
     nameless = tmp_path / "nameless.bicep"
-    nameless.write_text("param x string\nresource a 'A/b@1' existing = if (!empty(x)) {\n  name: x\n}\n")
-    evaluate(nameless, {"x": "a"})
-    with pytest.raises(BicepError, match="has no name"):
-        evaluate(nameless, {"x": ""})
+    for existing in ("existing ", ""):
+        nameless.write_text(f"param x string\nresource a 'A/b@1' {existing}= if (!empty(x)) {{\n  name: x\n}}\n")
+        parse.cache_clear()
+        evaluate(nameless, {"x": "a"})
+        with pytest.raises(BicepError, match="has no name"):
+            evaluate(nameless, {"x": ""})
