@@ -152,6 +152,20 @@ def test_whoever_deploys_may_read_the_first_key_and_nothing_else() -> None:
     assert granted(with_one) - granted(without) == {("deployer", "keyVaultSecretsUser", vault)}
 
 
+def test_a_role_has_the_id_that_azure_documents_for_it() -> None:
+    """https://learn.microsoft.com/azure/role-based-access-control/built-in-roles; Cosmos DB has ids of its own."""
+    assert ROLES == {
+        "storageBlobDataOwner": "b7e6dc6d-f1e8-4753-8033-0f276bb0955b",
+        "storageQueueDataContributor": "974c5e8b-45b9-4653-ba55-5f855dd0fb88",
+        "storageTableDataContributor": "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3",
+        "monitoringMetricsPublisher": "3913510d-42f4-4e42-8a64-420c390055eb",
+        "cognitiveServicesOpenAIUser": "5e0bd9bd-7b93-4f28-af87-19fc36ad61bd",
+        "keyVaultSecretsUser": "4633458b-17de-408a-b874-0445c86b69e6",
+        "durableTaskDataContributor": "0ad04412-c4d5-4796-b79c-f76d14c8d402",
+        "cosmosDataContributor": "00000000-0000-0000-0000-000000000002",
+    }
+
+
 def test_every_role_in_the_list_is_used() -> None:
     used = granted(deployed(durableTaskScheduler="Dedicated"))
     assert {role for _, role, _ in used} == set(ROLES)
@@ -203,6 +217,26 @@ def test_a_private_network_closes_every_public_door_and_opens_a_private_one_to_e
         zones = deployment.of("Microsoft.Network/privateDnsZones")
         assert len(zones) == len(reached)
         assert bool(deployment.of("Microsoft.Network/virtualNetworks")) == private
+
+
+ZONES = {
+    "blob": "privatelink.blob.core.windows.net", "queue": "privatelink.queue.core.windows.net",
+    "table": "privatelink.table.core.windows.net", "Sql": "privatelink.documents.azure.com",
+    "vault": "privatelink.vaultcore.azure.net", "account": "privatelink.openai.azure.com",
+    "scheduler": "privatelink.durabletask.io", "sites": "privatelink.azurewebsites.net",
+}  # fmt: skip
+"""The zone of each kind of private endpoint: https://learn.microsoft.com/azure/private-link/private-endpoint-dns"""
+
+
+def test_a_private_endpoint_is_found_under_the_name_that_azure_resolves() -> None:
+    private = deployed(privateNetwork=True, privateApi=True, durableTaskScheduler="Consumption")
+    groups = private.of("Microsoft.Network/privateEndpoints/privateDnsZoneGroups")
+    zones = {group.path.split("/")[2]: group.properties["privateDnsZoneConfigs"] for group in groups}
+    found = {}
+    for endpoint in private.of("Microsoft.Network/privateEndpoints"):
+        (zone,) = zones[endpoint.name]
+        found[linked(endpoint)[1]] = zone["properties"]["privateDnsZoneId"].rpartition("/")[2]
+    assert found == ZONES
 
 
 def linked(endpoint: Resource) -> tuple[str, str]:

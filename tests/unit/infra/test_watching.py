@@ -100,6 +100,22 @@ def test_every_alert_reaches_whoever_is_to_be_told() -> None:
     assert budget.properties["timePeriod"] == {"startDate": "2026-11-01"}
 
 
+RULES = ("Microsoft.Insights/scheduledQueryRules", "Microsoft.Insights/metricAlerts")
+
+
+def test_an_alert_has_a_severity_and_times_that_azure_knows() -> None:
+    """https://learn.microsoft.com/azure/templates/microsoft.insights/scheduledqueryrules"""
+    deployment = deployed()
+    rules = [
+        *deployment.of("Microsoft.Insights/scheduledQueryRules"),
+        *deployment.of("Microsoft.Insights/metricAlerts"),
+    ]
+    for rule in rules:
+        assert rule.properties["severity"] in range(5), rule.name
+        assert rule.properties["evaluationFrequency"] in ("PT5M", "PT1H"), rule.name
+        assert rule.properties["windowSize"] in ("PT5M", "PT15M", "PT1H", "P1D"), rule.name
+
+
 def test_a_budget_is_made_once_for_each_amount_because_the_month_it_begins_in_cannot_be_changed() -> None:
     (budget,) = [node for node in parse(INFRA / "modules" / "budget.bicep").named_children if is_resource(node)]
     before = budget.prev_named_sibling
