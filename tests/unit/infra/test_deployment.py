@@ -58,6 +58,23 @@ def test_a_shell_hook_is_executable_and_is_a_shell_script(script: str) -> None:
     subprocess.run(["sh", "-n", str(ROOT / script)], check=True)
 
 
+@pytest.mark.parametrize("private", ["true", "false", ""])
+def test_only_a_private_network_asks_for_the_provider_that_it_needs(private: str, tmp_path: Path) -> None:
+    """https://learn.microsoft.com/azure/azure-functions/flex-consumption-plan#considerations"""
+    az = tmp_path / "az"
+    az.write_text('#!/bin/sh\necho "$@"\n')
+    az.chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "PERDURE_PRIVATE_NETWORK": private,
+        "AZURE_SUBSCRIPTION_ID": "sub",
+    }
+    hook = ["sh", str(INFRA / "hooks" / "preprovision.sh")]
+    asked = subprocess.run(hook, env=environment, check=True, capture_output=True, text=True).stdout
+    wanted = "provider register --namespace Microsoft.App --wait --subscription sub\n"
+    assert asked == (wanted if private == "true" else "")
+
+
 def test_every_parameter_of_the_template_that_azd_fills_exists_and_is_documented() -> None:
     filled = json.loads((INFRA / "main.parameters.json").read_text("utf-8"))["parameters"]
     declared = {

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -169,6 +170,12 @@ def test_a_role_has_the_id_that_azure_documents_for_it() -> None:
 def test_every_role_in_the_list_is_used() -> None:
     used = granted(deployed(durableTaskScheduler="Dedicated"))
     assert {role for _, role, _ in used} == set(ROLES)
+
+
+@pytest.mark.parametrize("path", sorted(INFRA.rglob("*.bicep")), ids=lambda path: path.stem)
+def test_every_file_that_a_template_speaks_of_is_there(path: Path) -> None:
+    for name in re.findall(r"\b((?:infra|perdure|docs|tests)/[\w./-]+\.\w+)", path.read_text("utf-8")):
+        assert (INFRA.parent / name).exists(), name
 
 
 @pytest.mark.parametrize("container", CONTAINERS, ids=lambda container: container.name)
