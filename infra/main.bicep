@@ -300,6 +300,7 @@ module functionApp 'modules/function_app.bicep' = {
     applicationInsightsName: monitoring.outputs.applicationInsightsName
     subnetId: privateNetwork ? network!.outputs.appSubnetId : ''
     publicAccess: !apiIsPrivate
+    zoneRedundant: zoneRedundant
     alwaysReadyDurable: alwaysReadyDurable
     alwaysReadyHttp: alwaysReadyHttp
     instanceMemoryMB: instanceMemoryMB

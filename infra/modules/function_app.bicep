@@ -12,6 +12,7 @@ param applicationInsightsName string
 @description('Empty: no virtual network.')
 param subnetId string
 param publicAccess bool
+param zoneRedundant bool
 param alwaysReadyDurable int
 param alwaysReadyHttp int
 param instanceMemoryMB int
@@ -76,8 +77,10 @@ var modelSettings = empty(azureOpenAiEndpoint) ? {
   AZURE_OPENAI_ENDPOINT: azureOpenAiEndpoint
 }
 
-var durableInstances = alwaysReadyDurable == 0 ? [] : [{ name: 'durable', instanceCount: alwaysReadyDurable }]
-var httpInstances = alwaysReadyHttp == 0 ? [] : [{ name: 'http', instanceCount: alwaysReadyHttp }]
+// A plan that is spread over zones takes no fewer than two, unless it takes none.
+var fewest = zoneRedundant ? 2 : 1
+var durableInstances = alwaysReadyDurable == 0 ? [] : [{ name: 'durable', instanceCount: max(alwaysReadyDurable, fewest) }]
+var httpInstances = alwaysReadyHttp == 0 ? [] : [{ name: 'http', instanceCount: max(alwaysReadyHttp, fewest) }]
 
 resource app 'Microsoft.Web/sites@2024-11-01' = {
   name: name

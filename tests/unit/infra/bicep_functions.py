@@ -53,6 +53,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "uniqueString": unique_string,
     "guid": lambda *seeds: str(uuid.uuid5(uuid.NAMESPACE_URL, "\0".join(seeds))),
     "string": string,
+    "max": max,
     "toLower": str.lower,
     "split": lambda text, by: text.split(by),
     "replace": lambda text, old, new: text.replace(old, new),

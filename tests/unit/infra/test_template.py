@@ -272,13 +272,16 @@ def test_what_is_kept_lies_in_the_region_that_was_named_for_it() -> None:
 
 
 def test_always_ready_instances_are_as_many_as_asked_for() -> None:
-    def ready(**counts: int) -> Any:
-        app = deployed(**counts).one("Microsoft.Web/sites")
+    def ready(**parameters: Any) -> Any:
+        app = deployed(**parameters).one("Microsoft.Web/sites")
         return app.properties["functionAppConfig"]["scaleAndConcurrency"]["alwaysReady"]
 
     assert ready() == [{"name": "durable", "instanceCount": 1}]
     assert ready(alwaysReadyDurable=0, alwaysReadyHttp=2) == [{"name": "http", "instanceCount": 2}]
     assert ready(alwaysReadyDurable=0) == []
+    # https://learn.microsoft.com/azure/azure-functions/flex-consumption-plan#always-ready-instances
+    assert ready(zoneRedundant=True) == [{"name": "durable", "instanceCount": 2}]
+    assert ready(zoneRedundant=True, alwaysReadyDurable=0, alwaysReadyHttp=3) == [{"name": "http", "instanceCount": 3}]
 
 
 @pytest.mark.parametrize(
