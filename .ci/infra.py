@@ -37,11 +37,22 @@ ACCEPTED = {
     "CKV_AZURE_110 vault": "both secrets can be made again at any time, and purge protection would keep an environment "
     "that was taken down from being set up again under its name for 90 days",
     "CKV_AZURE_42 vault": "the same",
+    "CKV_AZURE_78 app": "Flex Consumption refuses ftpsState, for it has no FTP; the credential for it is off as well",
+    "CKV_AZURE_13 appSettings": "checkov takes the app's settings for another app",
+    "CKV_AZURE_222 appSettings": "the same",
+    "CKV_AZURE_63 appSettings": "the same",
+    "CKV_AZURE_65 appSettings": "the same",
+    "CKV_AZURE_66 appSettings": "the same",
+    "CKV_AZURE_80 appSettings": "the same",
+    "CKV_AZURE_88 appSettings": "the same",
 }
 """Findings that stand: `<check> <symbol>`, and why."""
 
 BROKEN = {"CKV_AZURE_189": "fails on any value that is not a literal; CKV_AZURE_109 asks the same"}
 """Checks of checkov itself that crash."""
+
+UNREAD = {"modules/budget.bicep": "checkov's parser is older than onlyIfNotExists, and it has no check of a budget"}
+"""Files that checkov is not given; the two parsers here read them all."""
 
 
 def main() -> int:
@@ -71,12 +82,13 @@ def findings() -> list[str]:
     command = [
         str(CHECKOV), "--directory", str(INFRA), "--framework", "bicep", "--skip-download", "--compact", "--quiet",
         "--soft-fail", "--skip-check", ",".join(BROKEN), "--output", "json",
+        *(option for path in UNREAD for option in ("--skip-path", path)),
     ]  # fmt: skip
     ran = subprocess.run(command, capture_output=True, text=True)
     if ran.returncode or "[ERROR]" in ran.stderr:
         return [f"checkov failed: {ran.stderr.strip()[-2000:]}"]
     report = json.loads(ran.stdout)
-    files = {path.relative_to(INFRA).as_posix() for path in INFRA.rglob("*.bicep")}
+    files = {path.relative_to(INFRA).as_posix() for path in INFRA.rglob("*.bicep")} - UNREAD.keys()
     wrong = [f"checkov cannot read {path}" for path in report["results"].get("parsing_errors", [])]
     if report["summary"]["parsing_errors"] or report["summary"]["resource_count"] < len(files):
         wrong.append(f"checkov read too little: {report['summary']}")

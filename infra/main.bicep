@@ -48,7 +48,7 @@ param modelSku string = 'GlobalStandard'
 @description('Thousands of tokens a minute for the chat model.')
 param chatCapacity int = 100
 
-@description('Embedding model; also the name of its deployment. Empty: feature hashing, which needs none.')
+@description('Embedding model; also the name of its deployment. none: feature hashing. For azd, empty is the same as absent.')
 param embeddingModel string = 'text-embedding-3-small'
 
 param embeddingModelVersion string = '1'
@@ -128,6 +128,7 @@ param settings object = {}
 var token = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = { 'azd-env-name': environmentName }
 var functionAppName = 'func-${token}'
+var embeddings = embeddingModel == 'none' ? '' : embeddingModel
 var usesAzureOpenAI = modelProvider == 'azureOpenAI'
 var usesScheduler = !empty(durableTaskScheduler)
 var usesGateway = !empty(apiManagementSku)
@@ -196,7 +197,7 @@ module openai 'modules/openai.bicep' = if (usesAzureOpenAI) {
     chatModel: chatModel
     chatModelVersion: chatModelVersion
     chatCapacity: chatCapacity
-    embeddingModel: embeddingModel
+    embeddingModel: embeddings
     embeddingModelVersion: embeddingModelVersion
     embeddingCapacity: embeddingCapacity
   }
@@ -299,6 +300,7 @@ module functionApp 'modules/function_app.bicep' = {
     applicationInsightsName: monitoring.outputs.applicationInsightsName
     subnetId: privateNetwork ? network!.outputs.appSubnetId : ''
     publicAccess: !apiIsPrivate
+    zoneRedundant: zoneRedundant
     alwaysReadyDurable: alwaysReadyDurable
     alwaysReadyHttp: alwaysReadyHttp
     instanceMemoryMB: instanceMemoryMB
@@ -309,7 +311,7 @@ module functionApp 'modules/function_app.bicep' = {
     azureOpenAiEndpoint: usesAzureOpenAI ? openai!.outputs.endpoint : ''
     openAiBaseUrl: usesAzureOpenAI ? '' : openAiBaseUrl
     chatModel: chatModel
-    embeddingModel: embeddingModel
+    embeddingModel: embeddings
     embeddingDimensions: embeddingDimensions
     schedulerEndpoint: usesScheduler ? scheduler!.outputs.endpoint : ''
     publicUrl: usesGateway ? apiManagement!.outputs.url : ''

@@ -5,8 +5,11 @@ param amount int
 param startDate string
 param actionGroupId string
 
+// Azure refuses to change the month that a budget begins in, and to make one that begins in an earlier month. So it is
+// made once for each amount; docs/deploy.md says how the one before is deleted.
+@onlyIfNotExists()
 resource budget 'Microsoft.Consumption/budgets@2023-11-01' = {
-  name: name
+  name: '${name}-${amount}'
   properties: {
     category: 'Cost'
     amount: amount

@@ -12,6 +12,7 @@ param applicationInsightsName string
 @description('Empty: no virtual network.')
 param subnetId string
 param publicAccess bool
+param zoneRedundant bool
 param alwaysReadyDurable int
 param alwaysReadyHttp int
 param instanceMemoryMB int
@@ -58,7 +59,7 @@ var schedulerSettings = empty(schedulerEndpoint) ? {} : {
 }
 
 // What the app reads: perdure/settings.py. Everything else there has a default, which `settings` can change.
-var appSettings = {
+var agentSettings = {
   PERDURE_STATE: 'cosmos'
   COSMOS_ENDPOINT: cosmosEndpoint
   COSMOS_DATABASE: cosmosDatabase
@@ -76,10 +77,10 @@ var modelSettings = empty(azureOpenAiEndpoint) ? {
   AZURE_OPENAI_ENDPOINT: azureOpenAiEndpoint
 }
 
-var allSettings = union(hostSettings, schedulerSettings, appSettings, modelSettings, settings)
-
-var durableInstances = alwaysReadyDurable == 0 ? [] : [{ name: 'durable', instanceCount: alwaysReadyDurable }]
-var httpInstances = alwaysReadyHttp == 0 ? [] : [{ name: 'http', instanceCount: alwaysReadyHttp }]
+// A plan that is spread over zones takes no fewer than two, unless it takes none.
+var fewest = zoneRedundant ? 2 : 1
+var durableInstances = alwaysReadyDurable == 0 ? [] : [{ name: 'durable', instanceCount: max(alwaysReadyDurable, fewest) }]
+var httpInstances = alwaysReadyHttp == 0 ? [] : [{ name: 'http', instanceCount: max(alwaysReadyHttp, fewest) }]
 
 resource app 'Microsoft.Web/sites@2024-11-01' = {
   name: name
@@ -122,14 +123,16 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
     siteConfig: {
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'
-      ftpsState: 'Disabled'
       http20Enabled: true
-      appSettings: [for setting in items(allSettings): {
-        name: setting.key
-        value: setting.value
-      }]
     }
   }
+}
+
+// Not in the site: a list of them would be a loop over what only Azure knows, which Bicep refuses.
+resource appSettings 'Microsoft.Web/sites/config@2024-11-01' = {
+  parent: app
+  name: 'appsettings'
+  properties: union(hostSettings, schedulerSettings, agentSettings, modelSettings, settings)
 }
 
 // Nobody deploys with a password.

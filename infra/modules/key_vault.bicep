@@ -1,4 +1,4 @@
-// Two secrets at most: the first admin key and, for a model elsewhere, its key. infra/hooks/secrets.py puts them there.
+// Two secrets at most: the first admin key and, for a model elsewhere, its key. infra/hooks/vault.py puts them there.
 
 param name string
 param location string

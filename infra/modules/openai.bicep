@@ -47,7 +47,8 @@ resource chat 'Microsoft.CognitiveServices/accounts/deployments@2025-06-01' = {
 
 resource embedding 'Microsoft.CognitiveServices/accounts/deployments@2025-06-01' = if (!empty(embeddingModel)) {
   parent: account
-  name: embeddingModel
+  // A name must be one even where the condition says that there is nothing.
+  name: empty(embeddingModel) ? 'none' : embeddingModel
   // An account takes one change at a time.
   dependsOn: [chat]
   sku: {

@@ -33,17 +33,18 @@ resource vault 'Microsoft.KeyVault/vaults@2024-11-01' existing = {
   name: keyVaultName
 }
 
+// A name must be one even where the condition says that there is nothing.
 resource openAi 'Microsoft.CognitiveServices/accounts@2025-06-01' existing = if (!empty(openAiName)) {
-  name: openAiName
+  name: empty(openAiName) ? 'none' : openAiName
 }
 
 resource scheduler 'Microsoft.DurableTask/schedulers@2026-02-01' existing = if (!empty(schedulerName)) {
-  name: schedulerName
+  name: empty(schedulerName) ? 'none' : schedulerName
 }
 
 resource taskHub 'Microsoft.DurableTask/schedulers/taskHubs@2026-02-01' existing = if (!empty(schedulerName)) {
   parent: scheduler
-  name: taskHubName
+  name: empty(taskHubName) ? 'none' : taskHubName
 }
 
 // The host keeps its locks, its package and the task hub's blobs, queues and tables here.

@@ -139,20 +139,35 @@ class Template:
 
     def _resource(self, name: str, node: Node) -> Any:
         kind, version = words(node.named_children[1]).strip("'").split("@")
-        existing = any(child.type == "existing" for child in node.children)
-        return self._each(node.named_children[-1], {}, lambda body: self._place(name, kind, version, body, existing))
+        body = node.named_children[-1]
+        if any(child.type == "existing" for child in node.children):
+            # Its name is worked out, and must be one, whatever its condition says.
+            bare = body.named_children[1] if body.type == "if_statement" else body
+            return self._each(bare, {}, lambda found: self._handle(kind, found))
+        if body.type == "if_statement" and not self._name_of(body.named_children[1]):
+            raise BicepError(f"{self._at(node)}: {name} has no name, which is worked out although there will be none")
+        return self._each(body, {}, lambda found: self._place(name, kind, version, found))
 
-    def _place(self, symbol: str, kind: str, version: str, body: dict[str, Any], existing: bool) -> Handle:
-        parent, on = body.pop("parent", None), body.pop("scope", None)
+    def _name_of(self, body: Node) -> Any:
+        pairs = (child.named_children for child in body.named_children if child.type == "object_property")
+        return next(self._value(value, {}) for key, value in pairs if words(key) == "name")
+
+    def _place(self, symbol: str, kind: str, version: str, body: dict[str, Any]) -> Handle:
+        on = body.pop("scope", None)
         body.pop("dependsOn", None)
-        name = body.pop("name")
+        handle = self._handle(kind, body)
+        about = on.path if isinstance(on, Handle) else None
+        self._made.resources.append(Resource(symbol, kind, version, handle.path, about, body))
+        return handle
+
+    def _handle(self, kind: str, body: dict[str, Any]) -> Handle:
+        """Take name and parent out of a body."""
+        parent, name = body.pop("parent", None), body.pop("name")
+        if not name:
+            raise BicepError(f"{self._path.name}: a {kind} has no name")
         if parent is not None and not kind.startswith(f"{parent.type}/"):
             raise BicepError(f"{self._path.name}: {kind} is no child of {parent.type}")
-        path = f"{parent.path}/{name}" if parent is not None else f"{kind}/{name}"
-        if not existing:
-            about = on.path if isinstance(on, Handle) else None
-            self._made.resources.append(Resource(symbol, kind, version, path, about, body))
-        return Handle(kind, path)
+        return Handle(kind, f"{parent.path}/{name}" if parent is not None else f"{kind}/{name}")
 
     def _module(self, name: str, node: Node) -> Any:
         path = self._path.parent / words(node.named_children[1]).strip("'")

@@ -42,10 +42,6 @@ def unique_string(*seeds: str) -> str:
     return hashlib.sha256("\0".join(seeds).encode()).hexdigest()[:13]
 
 
-def items(value: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{"key": key, "value": value[key]} for key in sorted(value)]
-
-
 def string(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
@@ -56,8 +52,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "empty": empty,
     "uniqueString": unique_string,
     "guid": lambda *seeds: str(uuid.uuid5(uuid.NAMESPACE_URL, "\0".join(seeds))),
-    "items": items,
     "string": string,
+    "max": max,
     "toLower": str.lower,
     "split": lambda text, by: text.split(by),
     "replace": lambda text, old, new: text.replace(old, new),

@@ -16,7 +16,7 @@ INFRA = Path(__file__).resolve().parents[3] / "infra"
 REQUIRED = {"environmentName": "test", "location": "here"}
 SWITCHES: dict[str, list[Any]] = {
     "modelProvider": ["azureOpenAI", "openAI"],
-    "embeddingModel": ["", "text-embedding-3-small"],
+    "embeddingModel": ["none", "text-embedding-3-small"],
     "durableTaskScheduler": ["", "Consumption", "Dedicated"],
     "privateNetwork": [False, True],
     "privateApi": [False, True],

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tree_sitter import Node
 
 from bench.capacity import report
 from perdure.settings import ROOT, Settings
@@ -57,6 +58,23 @@ def test_a_shell_hook_is_executable_and_is_a_shell_script(script: str) -> None:
     subprocess.run(["sh", "-n", str(ROOT / script)], check=True)
 
 
+@pytest.mark.parametrize("private", ["true", "false", ""])
+def test_only_a_private_network_asks_for_the_provider_that_it_needs(private: str, tmp_path: Path) -> None:
+    """https://learn.microsoft.com/azure/azure-functions/flex-consumption-plan#considerations"""
+    az = tmp_path / "az"
+    az.write_text('#!/bin/sh\necho "$@"\n')
+    az.chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "PERDURE_PRIVATE_NETWORK": private,
+        "AZURE_SUBSCRIPTION_ID": "sub",
+    }
+    hook = ["sh", str(INFRA / "hooks" / "preprovision.sh")]
+    asked = subprocess.run(hook, env=environment, check=True, capture_output=True, text=True).stdout
+    wanted = "provider register --namespace Microsoft.App --wait --subscription sub\n"
+    assert asked == (wanted if private == "true" else "")
+
+
 def test_every_parameter_of_the_template_that_azd_fills_exists_and_is_documented() -> None:
     filled = json.loads((INFRA / "main.parameters.json").read_text("utf-8"))["parameters"]
     declared = {
@@ -70,6 +88,21 @@ def test_every_parameter_of_the_template_that_azd_fills_exists_and_is_documented
         re.findall(r"^\| `(PERDURE_[A-Z_]+)`", (ROOT / "docs" / "deploy.md").read_text("utf-8"), re.MULTILINE)
     )
     assert documented == named
+
+
+def test_every_value_that_a_parameter_allows_can_be_given_to_azd() -> None:
+    """For azd, empty is absent: where a default is not empty, nothing may be asked for with an empty value."""
+    text = (INFRA / "main.parameters.json").read_text("utf-8")
+    defaults = dict(re.findall(r'"(\w+)": \{\s*"value": "\$\{\w+=([^}]*)\}"', text))
+    for name in (name for name, default in defaults.items() if default):
+        (declared,) = [node for node in parse(INFRA / "main.bicep").named_children if declares(node, name)]
+        before = declared.prev_named_sibling
+        assert before is None or ("Empty:" not in words(before) and "['', " not in words(before)), name
+    assert deployed(embeddingModel="none") == deployed(embeddingModel="")
+
+
+def declares(node: Node, parameter: str) -> bool:
+    return node.type == "parameter_declaration" and words(node.named_children[0]) == parameter
 
 
 def test_azds_defaults_are_the_templates() -> None:
@@ -172,10 +205,7 @@ def test_the_key_of_a_model_elsewhere_goes_to_the_vault(azure: Azure) -> None:
     assert azure.run(AZ_HAS_KEY="yes", OPENAI_API_KEY="sk-of-the-owner").returncode == 0
     _, put, _ = azure.asked
     assert put["body"] == {"properties": {"value": "sk-of-the-owner"}}
-    told = {
-        each["name"]: each["value"]
-        for each in deployed(modelProvider="openAI").one("Microsoft.Web/sites").properties["siteConfig"]["appSettings"]
-    }
+    told = deployed(modelProvider="openAI").one("Microsoft.Web/sites/config").properties
     secret = put["url"].partition("?")[0].rsplit("/", 1)[1]
     assert told["OPENAI_API_KEY"].endswith(f"secrets/{secret})")
     assert told["PERDURE_ADMIN_KEY"].endswith("secrets/perdure-admin-key)")
@@ -219,6 +249,22 @@ def test_ci_runs_what_a_developer_runs_and_the_bicep_cli() -> None:
     assert "bash .ci/run" in run
     for wanted in ("az bicep build", "az bicep lint", "az deployment sub what-if"):
         assert any(wanted in line for line in run), wanted
+
+
+def test_a_deployment_from_github_has_every_parameter_that_its_environment_sets(tmp_path: Path) -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "deploy.yml").read_text("utf-8"))
+    (take,) = [step for step in steps(workflow) if step.get("env") == {"VARIABLES": "${{ toJSON(vars) }}"}]
+    variables = {"PERDURE_PRIVATE_NETWORK": "true", "PERDURE_ALERT_EMAILS": "a@example.com,b@example.com", "OTHER": "x"}
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "VARIABLES": json.dumps(variables),
+        "GITHUB_ENV": str(tmp_path / "env"),
+    }
+    subprocess.run(["bash", "-e", "-c", take["run"]], env=environment, check=True)
+    taken = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines())
+    assert taken == {name: value for name, value in variables.items() if name != "OTHER"}
+    run = [step.get("run", "") for step in steps(workflow)]
+    assert run.index(take["run"]) < run.index("azd up --no-prompt")
 
 
 def test_a_deployment_ends_with_a_task_that_is_answered() -> None:

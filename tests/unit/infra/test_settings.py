@@ -47,6 +47,14 @@ DEPRECATED = (
 """Flex Consumption ignores or refuses these:
 https://learn.microsoft.com/azure/azure-functions/functions-app-settings#flex-consumption-plan-deprecations"""
 
+REFUSED = {
+    "alwaysOn", "ftpsState", "functionAppScaleLimit", "functionsRuntimeScaleMonitoringEnabled", "linuxFxVersion",
+    "minimumElasticInstanceCount", "netFrameworkVersion", "preWarmedInstanceCount", "pythonVersion",
+    "use32BitWorkerProcess", "vnetRouteAllEnabled",
+}  # fmt: skip
+"""And a site with one of these in its siteConfig cannot be deployed at all: the same page, and
+https://github.com/microsoft/azure-pipelines-tasks/issues/21032"""
+
 HOST_JSON = {
     "version": "the host",
     "telemetryMode": "the host",
@@ -80,6 +88,10 @@ def test_no_deployment_has_a_setting_it_must_not_have(everywhere: Everywhere) ->
         assert not set(settings_of(deployment)) & {*NEVER, *DEPRECATED}, switches
 
 
+def test_the_app_asks_for_nothing_that_flex_consumption_refuses() -> None:
+    assert not deployed().one("Microsoft.Web/sites").properties["siteConfig"].keys() & REFUSED
+
+
 def test_the_app_understands_what_it_is_told_and_has_a_default_for_the_rest(everywhere: Everywhere) -> None:
     """A setting without a default, or whose default is wrong in Azure, must be added to function_app.bicep."""
     for switches, deployment in everywhere:
@@ -91,7 +103,8 @@ def test_the_app_understands_what_it_is_told_and_has_a_default_for_the_rest(ever
         assert bool(settings.azure_openai_endpoint) == (switches["modelProvider"] == "azureOpenAI")
         assert bool(settings.openai_api_key) == (switches["modelProvider"] == "openAI")
         assert settings.azure_openai_api_key is None
-        assert settings.embedding_model == (switches["embeddingModel"] or None)
+        wanted = switches["embeddingModel"]
+        assert settings.embedding_model == (None if wanted == "none" else wanted)
         assert bool(settings.public_url) == bool(switches["apiManagementSku"])
         memories = next(each for each in deployment.resources if each.path.endswith("/perdure/memories"))
         (vector,) = memories.properties["resource"]["vectorEmbeddingPolicy"]["vectorEmbeddings"]

@@ -13,9 +13,11 @@ from tests.unit.infra.conftest import INFRA
 FILES = sorted(INFRA.rglob("*.bicep"))
 DECLARED = ("parameter_declaration", "variable_declaration", "resource_declaration", "module_declaration")
 LOADED = {"loadJsonContent", "loadTextContent"}
-DECORATORS = {"description", "allowed", "minValue", "maxValue", "minLength", "maxLength"}
+DECORATORS = {"description", "allowed", "minValue", "maxValue", "minLength", "maxLength", "onlyIfNotExists"}
 HOLD_LOOPS = {"object", "object_property", "array", "for_statement", "if_statement"}
 """What may lie between a loop and its declaration; Bicep refuses a loop in a function call or a choice."""
+KNOWN = {"id", "name", "type", "apiVersion"}
+"""What is known of a resource before it is there."""
 
 pytestmark = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
@@ -107,8 +109,46 @@ def test_every_parameter_has_a_type_that_is_known_and_a_loop_is_where_bicep_allo
             above = above.parent
 
 
+def test_what_must_be_known_before_anything_is_deployed_does_not_depend_on_what_is(path: Path) -> None:
+    assert {words(each) for node in needed_first(path) for each in asked_of_azure(path, node)} == set()
+
+
+def needed_first(path: Path) -> list[Node]:
+    """What a loop goes over, what a condition says, and a resource's name and scope."""
+    found: list[Node] = []
+    for node in walk(parse(path)):
+        match node.type:
+            case "for_statement":
+                found.append(node.named_children[1])
+            case "if_statement":
+                found.append(node.named_children[0])
+            case "resource_declaration" | "module_declaration":
+                body = node.named_children[-1]
+                while body.type in ("for_statement", "if_statement"):
+                    body = body.named_children[-1]
+                pairs = [child.named_children for child in body.named_children if child.type == "object_property"]
+                found += [value for key, value in pairs if words(key) in ("name", "scope")]
+    return found
+
+
+def asked_of_azure(path: Path, node: Node) -> list[Node]:
+    """Properties of resources and outputs of modules, in an expression and in the variables it is made of."""
+    declared, found = declarations(path), list[Node]()
+    for each in walk(node):
+        if each.type == "identifier" and (variable := declared.get(words(each))):
+            if variable.type == "variable_declaration":
+                found += asked_of_azure(path, variable.named_children[1])
+        elif each.type == "member_expression":
+            base, key = each.named_children
+            of = declared.get(words_after_choice(words(base)).removesuffix("!"))
+            if of and of.type in ("resource_declaration", "module_declaration") and words(key) not in KNOWN:
+                found.append(each)
+    return found
+
+
 def test_a_mistake_would_be_seen(path: Path, tmp_path: Path) -> None:
-    """Of the checks above: a file with a name that is not there, or with a missing brace, is refused."""
+    """Of the checks above: a file is refused with a name that is not there, a missing brace, a loop over what nobody
+    knows yet, or a resource that has no name."""
     unknown = tmp_path / "unknown.bicep"
     unknown.write_text("output a string = nowhere.b\n")
     with pytest.raises(BicepError, match="nowhere is not declared"):
@@ -117,3 +157,16 @@ def test_a_mistake_would_be_seen(path: Path, tmp_path: Path) -> None:
     broken.write_text(path.read_text("utf-8") + "\nresource x 'A/b@1' = {\n")
     with pytest.raises(BicepError, match="syntax error"):
         parse(broken)
+    early = tmp_path / "early.bicep"
+    early.write_text(
+        "resource a 'A/b@1' existing = {\n  name: 'a'\n}\nvar over = [a.properties.c]\n"
+        "resource d 'A/d@1' = {\n  name: 'd'\n  properties: { e: [for f in over: { g: f }] }\n}\n"
+    )
+    assert [words(each) for node in needed_first(early) for each in asked_of_azure(early, node)] == ["a.properties"]
+    nameless = tmp_path / "nameless.bicep"
+    for existing in ("existing ", ""):
+        nameless.write_text(f"param x string\nresource a 'A/b@1' {existing}= if (!empty(x)) {{\n  name: x\n}}\n")
+        parse.cache_clear()
+        evaluate(nameless, {"x": "a"})
+        with pytest.raises(BicepError, match="has no name"):
+            evaluate(nameless, {"x": ""})

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,10 +101,10 @@ def test_what_is_secret_is_a_reference_to_the_vault(everywhere: Everywhere) -> N
 
 
 def settings_of(deployment: Deployment) -> dict[str, str]:
-    listed = deployment.one("Microsoft.Web/sites").properties["siteConfig"]["appSettings"]
-    names = [setting["name"] for setting in listed]
-    assert len(set(names)) == len(names)
-    return {setting["name"]: setting["value"] for setting in listed}
+    assert "appSettings" not in deployment.one("Microsoft.Web/sites").properties["siteConfig"]
+    settings = deployment.one("Microsoft.Web/sites/config")
+    assert settings.path == f"{deployment.one('Microsoft.Web/sites').path}/appsettings"
+    return settings.properties
 
 
 def granted(deployment: Deployment) -> set[tuple[str, str, str]]:
@@ -152,9 +153,29 @@ def test_whoever_deploys_may_read_the_first_key_and_nothing_else() -> None:
     assert granted(with_one) - granted(without) == {("deployer", "keyVaultSecretsUser", vault)}
 
 
+def test_a_role_has_the_id_that_azure_documents_for_it() -> None:
+    """https://learn.microsoft.com/azure/role-based-access-control/built-in-roles; Cosmos DB has ids of its own."""
+    assert ROLES == {
+        "storageBlobDataOwner": "b7e6dc6d-f1e8-4753-8033-0f276bb0955b",
+        "storageQueueDataContributor": "974c5e8b-45b9-4653-ba55-5f855dd0fb88",
+        "storageTableDataContributor": "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3",
+        "monitoringMetricsPublisher": "3913510d-42f4-4e42-8a64-420c390055eb",
+        "cognitiveServicesOpenAIUser": "5e0bd9bd-7b93-4f28-af87-19fc36ad61bd",
+        "keyVaultSecretsUser": "4633458b-17de-408a-b874-0445c86b69e6",
+        "durableTaskDataContributor": "0ad04412-c4d5-4796-b79c-f76d14c8d402",
+        "cosmosDataContributor": "00000000-0000-0000-0000-000000000002",
+    }
+
+
 def test_every_role_in_the_list_is_used() -> None:
     used = granted(deployed(durableTaskScheduler="Dedicated"))
     assert {role for _, role, _ in used} == set(ROLES)
+
+
+@pytest.mark.parametrize("path", sorted(INFRA.rglob("*.bicep")), ids=lambda path: path.stem)
+def test_every_file_that_a_template_speaks_of_is_there(path: Path) -> None:
+    for name in re.findall(r"\b((?:infra|perdure|docs|tests)/[\w./-]+\.\w+)", path.read_text("utf-8")):
+        assert (INFRA.parent / name).exists(), name
 
 
 @pytest.mark.parametrize("container", CONTAINERS, ids=lambda container: container.name)
@@ -205,6 +226,26 @@ def test_a_private_network_closes_every_public_door_and_opens_a_private_one_to_e
         assert bool(deployment.of("Microsoft.Network/virtualNetworks")) == private
 
 
+ZONES = {
+    "blob": "privatelink.blob.core.windows.net", "queue": "privatelink.queue.core.windows.net",
+    "table": "privatelink.table.core.windows.net", "Sql": "privatelink.documents.azure.com",
+    "vault": "privatelink.vaultcore.azure.net", "account": "privatelink.openai.azure.com",
+    "scheduler": "privatelink.durabletask.io", "sites": "privatelink.azurewebsites.net",
+}  # fmt: skip
+"""The zone of each kind of private endpoint: https://learn.microsoft.com/azure/private-link/private-endpoint-dns"""
+
+
+def test_a_private_endpoint_is_found_under_the_name_that_azure_resolves() -> None:
+    private = deployed(privateNetwork=True, privateApi=True, durableTaskScheduler="Consumption")
+    groups = private.of("Microsoft.Network/privateEndpoints/privateDnsZoneGroups")
+    zones = {group.path.split("/")[2]: group.properties["privateDnsZoneConfigs"] for group in groups}
+    found = {}
+    for endpoint in private.of("Microsoft.Network/privateEndpoints"):
+        (zone,) = zones[endpoint.name]
+        found[linked(endpoint)[1]] = zone["properties"]["privateDnsZoneId"].rpartition("/")[2]
+    assert found == ZONES
+
+
 def linked(endpoint: Resource) -> tuple[str, str]:
     (connection,) = endpoint.properties["privateLinkServiceConnections"]
     (group,) = connection["properties"]["groupIds"]
@@ -231,13 +272,16 @@ def test_what_is_kept_lies_in_the_region_that_was_named_for_it() -> None:
 
 
 def test_always_ready_instances_are_as_many_as_asked_for() -> None:
-    def ready(**counts: int) -> Any:
-        app = deployed(**counts).one("Microsoft.Web/sites")
+    def ready(**parameters: Any) -> Any:
+        app = deployed(**parameters).one("Microsoft.Web/sites")
         return app.properties["functionAppConfig"]["scaleAndConcurrency"]["alwaysReady"]
 
     assert ready() == [{"name": "durable", "instanceCount": 1}]
     assert ready(alwaysReadyDurable=0, alwaysReadyHttp=2) == [{"name": "http", "instanceCount": 2}]
     assert ready(alwaysReadyDurable=0) == []
+    # https://learn.microsoft.com/azure/azure-functions/flex-consumption-plan#always-ready-instances
+    assert ready(zoneRedundant=True) == [{"name": "durable", "instanceCount": 2}]
+    assert ready(zoneRedundant=True, alwaysReadyDurable=0, alwaysReadyHttp=3) == [{"name": "http", "instanceCount": 3}]
 
 
 @pytest.mark.parametrize(

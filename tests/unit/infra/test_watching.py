@@ -9,6 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from tree_sitter import Node
 
 from perdure.agents import load_agents
 from perdure.api.routes import ROUTES
@@ -20,6 +21,7 @@ from perdure.domain.task import Agent, Limits, Reason, Task
 from perdure.loop.model_step import take_step
 from perdure.models.port import ModelRequest, ModelUnavailable
 from perdure.settings import Settings
+from tests.unit.infra.bicep import parse, words
 from tests.unit.infra.conftest import INFRA, deployed
 
 ALERTS: list[dict[str, Any]] = json.loads((INFRA / "alerts.json").read_text("utf-8"))
@@ -96,6 +98,34 @@ def test_every_alert_reaches_whoever_is_to_be_told() -> None:
     for notification in budget.properties["notifications"].values():
         assert notification["contactGroups"] == [f"/{group.path}"]
     assert budget.properties["timePeriod"] == {"startDate": "2026-11-01"}
+
+
+RULES = ("Microsoft.Insights/scheduledQueryRules", "Microsoft.Insights/metricAlerts")
+
+
+def test_an_alert_has_a_severity_and_times_that_azure_knows() -> None:
+    """https://learn.microsoft.com/azure/templates/microsoft.insights/scheduledqueryrules"""
+    deployment = deployed()
+    rules = [
+        *deployment.of("Microsoft.Insights/scheduledQueryRules"),
+        *deployment.of("Microsoft.Insights/metricAlerts"),
+    ]
+    for rule in rules:
+        assert rule.properties["severity"] in range(5), rule.name
+        assert rule.properties["evaluationFrequency"] in ("PT5M", "PT1H"), rule.name
+        assert rule.properties["windowSize"] in ("PT5M", "PT15M", "PT1H", "P1D"), rule.name
+
+
+def test_a_budget_is_made_once_for_each_amount_because_the_month_it_begins_in_cannot_be_changed() -> None:
+    (budget,) = [node for node in parse(INFRA / "modules" / "budget.bicep").named_children if is_resource(node)]
+    before = budget.prev_named_sibling
+    assert before is not None and words(before) == "@onlyIfNotExists()"
+    names = {deployed(monthlyBudget=amount).one("Microsoft.Consumption/budgets").name for amount in (200, 300)}
+    assert len(names) == 2
+
+
+def is_resource(node: Node) -> bool:
+    return node.type == "resource_declaration"
 
 
 def test_what_the_operator_must_hear_of_has_an_alert() -> None:
