@@ -126,6 +126,18 @@ def huge() -> str:
     return chr(1) * (1024 * 1024)
 
 
+@tool(timeout=5)
+def unreliable(up: str) -> str:
+    """Answer if there is a file.
+
+    Args:
+        up: The file.
+    """
+    if not Path(up).exists():
+        raise ToolUnavailable("it is down")
+    return "it is up"
+
+
 @tool(idempotent=True)
 def gone() -> str:
     """Be unavailable for ever, and tell a secret about it."""

@@ -8,6 +8,10 @@
 3. The outcome is written as `committed` or `failed`. An attempt that finds an outcome has nothing to do, and no outcome
    is ever overwritten: the model may have been told of it. What is `unknown` is a person's to decide.
 
+A tool that failed several times in a row, being unavailable or too slow, is left alone for a while: see
+`perdure.domain.breaker`. Its calls fail at once and say so, for the model to go on without it. Each tenant has breakers
+of its own: what one does with a tool, such as asking it for pages that never end, takes it from no other.
+
 A call that says the same as an earlier one of its step is that call: it is not run, and has the outcome of the other.
 """
 
@@ -27,6 +31,7 @@ from perdure.domain.task import SETTLED, Agent, CallState, LedgerEntry, Step
 from perdure.loop import doubts
 from perdure.loop.approvals import needs_approval, refusal
 from perdure.redaction import content_log
+from perdure.stores.breakers import BreakerOpen, Entry
 from perdure.stores.facts import UserFacts
 from perdure.stores.memories import UserDocuments
 from perdure.stores.outbox import UserOutbox
@@ -36,6 +41,10 @@ from perdure.tools.tool import Tool, ToolContext, ToolUnavailable
 
 ENDED = "The task had ended before this call was run, so it was not run."
 TOO_MANY = "Not run: at most {limit} calls are run in one turn. Ask for fewer."
+DOWN = (
+    "{tool} has failed several times in a row and is unavailable for now, so this call was not run. "
+    "Go on without it, and say so where that matters."
+)
 TOO_LARGE = "The tool ran, but its result is too large to be stored. Narrow the request."
 
 logger = logging.getLogger(__name__)
@@ -95,15 +104,19 @@ async def _attempt(app: Services, tool: Tool, ref: CallRef) -> CallState:
     if refused := await refusal(app, tool, ref, found, key):
         return await _settle(app, ref, found, CallState.FAILED, refused)
     found = replace(found, entry=replace(entry, started_at=now))
-    if not tool.idempotent:
-        found = await app.tasks.put_call(ref, found, replace(found.entry, state=CallState.DISPATCHED))
-    return await _run(app, tool, ref, found)
-
-
-async def _run(app: Services, tool: Tool, ref: CallRef, found: FoundCall) -> CallState:
-    cached = await app.tool_cache.get(ref.tenant, tool, found.entry.arguments)
+    cached = await app.tool_cache.get(ref.tenant, tool, entry.arguments)
     if cached is not None:
         return await _settle(app, ref, found, CallState.COMMITTED, cached)
+    try:
+        entered = await app.breakers.enter(f"tool:{tool.name}", ref.tenant)
+    except BreakerOpen:
+        return await _settle(app, ref, found, CallState.FAILED, DOWN.format(tool=tool.name))
+    if not tool.idempotent:
+        found = await app.tasks.put_call(ref, found, replace(found.entry, state=CallState.DISPATCHED))
+    return await _run(app, tool, ref, found, entered)
+
+
+async def _run(app: Services, tool: Tool, ref: CallRef, found: FoundCall, entered: Entry) -> CallState:
     documents = UserDocuments(app.memories, ref.tenant, found.task.user)
     facts = UserFacts(app.facts, ref.tenant, found.task.user, ref.task)
     outbox = UserOutbox(app.outbox, ref.tenant, found.task.user, ref.task, found.entry.key)
@@ -114,20 +127,26 @@ async def _run(app: Services, tool: Tool, ref: CallRef, found: FoundCall) -> Cal
     except ToolUnavailable as error:
         logger.warning("Tool %s is unavailable to task %s", tool.name, ref.task)
         content_log.warning("Tool %s is unavailable to task %s: %s", tool.name, ref.task, error)
+        await app.breakers.failed(entered)
         if not tool.idempotent:
             return await doubts.ask(app, ref, found)
         await _settle(app, ref, found, CallState.UNAVAILABLE, f"{tool.name} is unavailable: {error}"[:500])
         raise CallInterrupted(f"{tool.name} is unavailable") from None
     content_log.info("Task %s has of %s: %s", ref.task, tool.name, outcome.content)
-    if outcome.timed_out and not tool.idempotent:
-        return await doubts.ask(app, ref, found)
+    if outcome.timed_out:
+        await app.breakers.failed(entered)
+        if not tool.idempotent:
+            return await doubts.ask(app, ref, found)
     state = CallState.FAILED if outcome.is_error else CallState.COMMITTED
     if state is CallState.COMMITTED:
         await app.tool_cache.put(ref.tenant, tool, found.entry.arguments, outcome.content)
     try:
-        return await _settle(app, ref, found, state, outcome.content)
+        state = await _settle(app, ref, found, state, outcome.content)
     except DocumentTooLarge:
-        return await _settle(app, ref, found, CallState.FAILED, TOO_LARGE)
+        state = await _settle(app, ref, found, CallState.FAILED, TOO_LARGE)
+    if not outcome.timed_out:
+        await app.breakers.succeeded(entered)
+    return state
 
 
 async def _settle(app: Services, ref: CallRef, found: FoundCall, state: CallState, content: str | None) -> CallState:

@@ -1,10 +1,14 @@
 """One running app for all tests here, with a model that follows scripts."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 
 import pytest
 
+from perdure.documents.containers import CONTROLS
+from perdure.documents.sqlite import SqliteDocuments
+from perdure.stores.breakers import KIND
 from tests.app import ADMIN_KEY, App, ScriptedProvider, make_app_folder
 from tests.devhost_process import REPOSITORY
 from tests.oidc_issuer import OidcIssuer
@@ -14,7 +18,7 @@ name: faulty
 description: An agent whose tools misbehave.
 instructions: Try everything.
 tools: [echo, nap, explode, refuse, hang_async, hang_in_thread, flood, flaky, send_once, dangerous, calculate,
-  slow_effect, huge, transfer, send_email, send_and_hang]
+  slow_effect, huge, transfer, send_email, send_and_hang, unreliable]
 approval:
   transfer: amount > 100
 limits:
@@ -66,6 +70,19 @@ def provider() -> Iterator[ScriptedProvider]:
     provider = ScriptedProvider()
     with provider.server:
         yield provider
+
+
+@pytest.fixture
+def rested_tools(running: App) -> None:
+    """Let no breaker remember what tools failed at in other tests."""
+
+    async def forget() -> None:
+        documents = SqliteDocuments(str(running.folder / ".perdure" / "state.db"))
+        for stored in (await documents.page(CONTROLS, ("default", KIND))).items:
+            await documents.delete(CONTROLS, ("default", KIND), stored.body["id"])
+        await documents.close()
+
+    asyncio.run(forget())
 
 
 @pytest.fixture(scope="session")

@@ -52,6 +52,7 @@ def question(app: App, provider: ScriptedProvider, body: Mapping[str, Any], fold
 EXAMPLES = [(route, name) for route in ROUTES for name in route.examples]
 
 
+@pytest.mark.usefixtures("rested_tools")
 @pytest.mark.parametrize(("route", "name"), EXAMPLES, ids=lambda value: value if isinstance(value, str) else value.path)
 def test_an_example_of_the_documentation_is_taken(
     app: App, provider: ScriptedProvider, route: Route, name: str, tmp_path: Path

@@ -1,5 +1,6 @@
 """The agent loop as a caller sees it: a query in, steps and tool calls, an answer out."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from perdure.domain.breaker import FAILURES
 from tests.app import App, ScriptedProvider, until
 from tests.openai_server import Answer, Call, Failure
 
@@ -97,6 +99,33 @@ def test_an_idempotent_tool_that_is_unavailable_is_tried_again(
     query = provider.plan("Be patient", [Answer(calls=(call("flaky", counter=counter),)), Answer("Patience.")])
     task = app.run(query, agent="faulty")
     assert [entry["result"] for entry in task["tool_calls"]] == ["answered at attempt 3"]
+
+
+@pytest.mark.usefixtures("rested_tools")
+def test_a_tool_that_is_down_is_told_to_the_model_at_once_and_found_again_when_it_is_up(
+    app: App, provider: ScriptedProvider, tmp_path: Path
+) -> None:
+    up = tmp_path / "up"
+
+    def ask(number: int) -> dict[str, Any]:
+        asking = Answer(calls=(call("unreliable", up=str(up)),))
+        return app.start(provider.plan(f"Is {up} up? {number}", [asking, Answer("Well.")]), agent="faulty")
+
+    def outcome(number: int) -> str:
+        return app.finish(ask(number)["task_id"])["tool_calls"][0]["result"]
+
+    failing = [ask(number)["task_id"] for number in range(FAILURES)]
+    until(
+        lambda: app.client.get("/approvals", params={"limit": 100}).json()["approvals"],
+        lambda asked: {one["task_id"] for one in asked} >= set(failing),
+    )
+    assert "unavailable for now, so this call was not run" in outcome(FAILURES)
+    up.touch()
+    numbers = itertools.count(FAILURES + 1)
+    assert until(lambda: outcome(next(numbers)), lambda told: "not run" not in told) == "it is up"
+    for task_id in failing:
+        app.client.post(f"/agent/task/{task_id}/approvals/1-0-1", json={"resolve": "failed"}).raise_for_status()
+        app.finish(task_id)
 
 
 @pytest.mark.parametrize(("tool", "effects"), [("transfer", 1), ("slow_effect", 2)])

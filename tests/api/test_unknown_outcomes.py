@@ -14,6 +14,8 @@ from tests.app import App, ScriptedProvider
 from tests.devhost_process import until
 from tests.openai_server import Answer
 
+pytestmark = pytest.mark.usefixtures("rested_tools")
+
 UNKNOWN = "may or may not have taken effect"
 
 

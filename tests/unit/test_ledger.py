@@ -13,6 +13,7 @@ from perdure.agents import load_agents
 from perdure.bootstrap import Services, build
 from perdure.documents.sqlite import SqliteDocuments
 from perdure.domain.approval import Approval, ApprovalState, Kind
+from perdure.domain.breaker import FAILURES, PROBE_SECONDS
 from perdure.domain.conversation import conversation
 from perdure.domain.messages import ToolCall, Usage
 from perdure.domain.next_step import Look, Settled
@@ -22,7 +23,8 @@ from perdure.loop.approvals import look as look_at_approvals
 from perdure.loop.settlement import settle
 from perdure.loop.tool_call import CallInterrupted, carry_out, prepare
 from perdure.settings import Settings
-from perdure.tools import Tool, ToolUnavailable, tool
+from perdure.stores.breakers import Breakers
+from perdure.tools import Tool, ToolError, ToolUnavailable, tool
 from perdure.tools.registry import ToolRegistry
 
 pytestmark = pytest.mark.anyio
@@ -267,6 +269,84 @@ async def test_an_outcome_that_came_after_all_is_left_as_it_is(app: Services) ->
     await carry_out(app, act, REF)
     assert await settled(app) == Settled()
     assert (await entry_of(app)).content == "did it"
+
+
+# A tool that is down.
+
+
+@tool(timeout=0.05)
+async def crawl(name: str) -> str:
+    """Be too slow.
+
+    Args:
+        name: For whom.
+    """
+    effects.append(name)
+    await asyncio.sleep(1 if name == "slow" else 0)
+    return "crawled"
+
+
+class Clock:
+    now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def recorded_for(app: Services, task: str, called: Tool, name: str, tenant: str = "tenant") -> CallRef:
+    """Another task that asked for one call."""
+    agent = Agent("a", "i", "m", (called.name,), Limits(5, 60))
+    await app.tasks.add(Task(task, tenant, "user", "q", None, agent, {}, NOW))
+    ref, call = StepRef(tenant, task, 1), ToolCall("c", called.name, json.dumps({"name": name}))
+    step = Step(1, "", (call,), Usage(), "m", NOW, NOW)
+    await app.tasks.add_calls(ref, prepare(ref, step, {called.name: called}, agent))
+    return CallRef(tenant, task, 1, 0)
+
+
+@pytest.mark.parametrize("failing", ["unavailable", "slow"])
+async def test_a_tool_that_is_down_is_not_run_and_the_model_is_told_until_a_probe_gets_through(
+    app: Services, failing: str
+) -> None:
+    """As two instances see it that share the store."""
+    clock = Clock()
+    one, other = (dataclasses.replace(app, breakers=Breakers(app.documents, clock=clock)) for _ in range(2))
+    called = fail if failing == "unavailable" else crawl
+    for number in range(FAILURES):
+        ref = await recorded_for(app, f"{number}", called, "slow")
+        if called is fail:
+            with pytest.raises(CallInterrupted):
+                await carry_out(one, called, ref)
+        else:
+            assert await carry_out(one, called, ref) is CallState.UNKNOWN
+    for number, instance in enumerate((one, other)):
+        ref = await recorded_for(app, f"refused-{number}", called, "slow")
+        assert await carry_out(instance, called, ref) is CallState.FAILED
+        entry = (await app.tasks.call(ref)).entry
+        assert "is unavailable for now, so this call was not run" in (entry.content or "")
+    elsewhere = await recorded_for(app, "elsewhere", crawl, "quick", tenant="another")
+    assert await carry_out(other, crawl, elsewhere) is CallState.COMMITTED, "another tenant has done it no harm"
+    clock.now += PROBE_SECONDS + 1
+    well = dataclasses.replace(crawl, name=called.name)
+    for number, instance in enumerate((other, one)):
+        ref = await recorded_for(app, f"well-{number}", well, "quick")
+        assert await carry_out(instance, well, ref) is CallState.COMMITTED
+
+
+@tool
+def refuse(name: str) -> str:
+    """Refuse.
+
+    Args:
+        name: Whom.
+    """
+    raise ToolError(f"not for {name}") if name == "you" else RuntimeError("a mistake")
+
+
+async def test_a_tool_that_refuses_or_has_a_mistake_is_not_down(app: Services) -> None:
+    for number in range(2 * FAILURES):
+        ref = await recorded_for(app, f"{number}", refuse, "you" if number % 2 else "me")
+        assert await carry_out(app, refuse, ref) is CallState.FAILED
+    assert [breaker async for breaker in app.breakers.all("tenant")] == []
 
 
 # The same call twice.
