@@ -301,6 +301,14 @@ def test_every_alert_is_on_the_operations_page() -> None:
     }
 
 
+def test_the_operations_page_says_when_an_alert_is_sent() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    for alert in json.loads((INFRA / "alerts.json").read_text("utf-8")):
+        (when,) = re.findall(rf"^\| `{alert['name']}` \| ([^|]+) \|", page, re.MULTILINE)
+        assert f"more than {alert['threshold']} " in when, alert["name"]
+        assert f"in {alert['window'].removeprefix('PT').removesuffix('M')} minutes" in when, alert["name"]
+
+
 @pytest.mark.parametrize("page", ["deploy.md", "core-tools.md", "operations.md", "adr/0004-the-first-key.md"])
 def test_every_file_that_the_documentation_links_to_or_names_is_there(page: str) -> None:
     path = ROOT / "docs" / page

@@ -190,6 +190,11 @@ def test_the_host_polls_as_often_as_flex_consumption_wants() -> None:
     assert 1 <= provider["partitionCount"] <= 16
 
 
+def test_the_settings_file_says_the_defaults_that_the_app_has() -> None:
+    example = json.loads((ROOT / "local.settings.json.example").read_text("utf-8"))["Values"]
+    assert Settings.from_env(example) == Settings()
+
+
 def test_the_settings_file_says_what_core_tools_needs_and_the_documentation_says_what_each_line_is() -> None:
     example: dict[str, Any] = json.loads((ROOT / "local.settings.json.example").read_text("utf-8"))
     assert set(example) == {"IsEncrypted", "Values"}

@@ -271,6 +271,20 @@ def test_what_is_kept_lies_in_the_region_that_was_named_for_it() -> None:
     assert placed.one("Microsoft.DocumentDB/databaseAccounts").properties["locations"][0]["locationName"] == "there"
 
 
+def test_the_app_fetches_its_package_from_its_own_storage_as_itself() -> None:
+    deployment = deployed()
+    storage = deployment.one("Microsoft.Storage/storageAccounts")
+    container = deployment.one("Microsoft.Storage/storageAccounts/blobServices/containers")
+    (identity,) = deployment.one("Microsoft.Web/sites").body["identity"]["userAssignedIdentities"]
+    assert deployment.one("Microsoft.Web/sites").properties["functionAppConfig"]["deployment"]["storage"] == {
+        "type": "blobContainer",
+        "value": f"<{storage.path} properties.primaryEndpoints.blob>{container.name}",
+        "authentication": {"type": "UserAssignedIdentity", "userAssignedIdentityResourceId": identity},
+    }
+    assert identity == f"/{deployment.one('Microsoft.ManagedIdentity/userAssignedIdentities').path}"
+    assert deployment.one("Microsoft.Web/sites").properties["keyVaultReferenceIdentity"] == identity
+
+
 def test_always_ready_instances_are_as_many_as_asked_for() -> None:
     def ready(**parameters: Any) -> Any:
         app = deployed(**parameters).one("Microsoft.Web/sites")

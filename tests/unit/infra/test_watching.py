@@ -20,7 +20,7 @@ from perdure.domain.references import StepRef
 from perdure.domain.task import Agent, Limits, Reason, Task
 from perdure.loop.model_step import take_step
 from perdure.models.port import ModelRequest, ModelUnavailable
-from perdure.settings import Settings
+from perdure.settings import ROOT, Settings
 from tests.unit.infra.bicep import parse, words
 from tests.unit.infra.conftest import INFRA, deployed
 
@@ -176,4 +176,5 @@ def test_the_gateway_opens_what_the_app_opens_and_nothing_else() -> None:
 def test_the_gateway_passes_on_every_method_of_the_app() -> None:
     operations = deployed(apiManagementSku="BasicV2").of("Microsoft.ApiManagement/service/apis/operations")
     assert {each.properties["method"] for each in operations} == {route.method for route in ROUTES}
-    assert {each.properties["urlTemplate"] for each in operations} == {"/api/*"}
+    prefix = json.loads((ROOT / "host.json").read_text("utf-8"))["extensions"]["http"]["routePrefix"]
+    assert {each.properties["urlTemplate"] for each in operations} == {f"/{prefix}/*"}
