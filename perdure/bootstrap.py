@@ -47,6 +47,8 @@ LONGEST_STREAM = 600.0
 
 TOOLS_PACKAGE = "activities.tools"
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -108,9 +110,23 @@ def guard_logs(settings: Settings) -> None:
 
 
 @cache
+def start_telemetry() -> None:
+    """Begin to export, if the settings say where to, at the first use of the app. That it cannot be stops nothing."""
+    settings, _ = definitions()
+    if settings.telemetry:
+        try:
+            from perdure.telemetry import exporters
+
+            exporters.start(settings.telemetry)
+        except Exception:
+            logger.exception("Telemetry is not exported")
+
+
+@cache
 def services() -> Services:
     """Build the services of this process at their first use: starting the app opens no file and no connection."""
     settings, agents = definitions()
+    start_telemetry()
     return build(settings, agents, tools(), open_documents(settings))
 
 

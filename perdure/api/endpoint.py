@@ -11,11 +11,13 @@ from starlette.responses import Response
 from perdure.api.auth import identify
 from perdure.api.problems import InternalError, Problem, Unavailable
 from perdure.api.routes import Route
-from perdure.bootstrap import services
+from perdure.bootstrap import services, start_telemetry
 from perdure.documents.port import DocumentError, StoreUnavailable
 from perdure.domain.principal import Principal
 from perdure.models.port import ModelUnavailable
 from perdure.stores.embedding_space import EmbeddingsMismatch
+from perdure.telemetry import names, spans
+from perdure.telemetry.trace_ids import TRACEPARENT
 
 type Handler[**P] = Callable[Concatenate[Request, P], Awaitable[Response]]
 
@@ -68,9 +70,21 @@ def endpoint[**P](route: Route) -> Callable[[Handler[P]], Handler[P]]:
                 logger.exception("%s %s failed", req.method, req.url.path)
                 return InternalError("Something went wrong here; the log says what.").response()
 
+        async def traced(req: Request, *args: P.args, **kwargs: P.kwargs) -> Response:
+            start_telemetry()
+            with spans.request(req.method, f"/api/{route.path}", req.headers.get(TRACEPARENT)) as span:
+                response = await answer(req, *args, **kwargs)
+                span.tell({names.STATUS_CODE: response.status_code})
+                if response.status_code >= 500:
+                    span.failed(str(response.status_code))
+            return response
+
         @functools.wraps(handler)
         async def guarded(req: Request, *args: P.args, **kwargs: P.kwargs) -> Response:
-            response = await answer(req, *args, **kwargs)
+            if route.rate == "start":
+                response = await traced(req, *args, **kwargs)
+            else:
+                response = await answer(req, *args, **kwargs)
             for name, value in SECURITY_HEADERS.items():
                 response.headers.setdefault(name, value)
             return response

@@ -18,7 +18,11 @@ from perdure.domain.principal import Principal
 from perdure.domain.references import Reference, Run
 from perdure.domain.task import Agent, Reason, Task
 from perdure.domain.thread import leave
+from perdure.loop.finish import tell
 from perdure.stores.active import TooManyTasks
+from perdure.telemetry import spans
+from perdure.telemetry.logs import about
+from perdure.telemetry.trace_ids import current_traceparent
 
 START_SECONDS = 30
 """How long a task may exist before its orchestration does. One that has none by then will never have one."""
@@ -55,6 +59,7 @@ async def submit(app: Services, who: Principal, request: TaskRequest, task_id: s
         metadata=request.metadata,
         created_at=datetime.now(UTC),
         thread=request.thread_id,
+        trace=current_traceparent(),
     )
     # The task first: whatever stops us from here on, a task that holds a thread is one that can be found and ended.
     task = await app.tasks.add(task)
@@ -145,12 +150,15 @@ async def settle(app: Services, task: Task, orchestration: str | None) -> Task:
 
 async def end(app: Services, task: Task, reason: Reason, detail: str) -> Task:
     """End a task from outside its orchestration. Returns it as it stands: the first reason counts."""
-    ended = await app.tasks.finish(task.tenant, task.id, reason, None, detail)
+    with about(Reference(task.tenant, task.id)), spans.part_of(task):
+        ending = await app.tasks.end(task.tenant, task.id, reason, None, detail)
+    if ending.was_ours and app.settings.telemetry:
+        tell(replace(await app.tasks.record(task.tenant, task.id), task=ending.task))
     if task.agent.approval:
         await app.approvals.withdraw(Reference(task.tenant, task.id))
     await _leave_thread(app, task)
     await app.active.leave(task.tenant, task.user, task.id)
-    return ended
+    return ending.task
 
 
 async def _count(app: Services, task: Task) -> None:

@@ -122,6 +122,7 @@ class Task:
 
     Attributes:
         thread: The user's name for the conversation it continues, or None.
+        trace: The span of the request that started it, as W3C Trace Context writes it, or None.
         result: The agent's answer, or what it had written when its budget was used up; None until then.
         detail: One sentence for the caller when the task did not end with an answer.
     """
@@ -140,6 +141,7 @@ class Task:
     result: str | None = None
     detail: str | None = None
     ended_at: datetime | None = None
+    trace: str | None = None
 
     @property
     def deadline(self) -> datetime:

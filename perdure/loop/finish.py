@@ -8,6 +8,7 @@ from perdure.domain.conversation import turn
 from perdure.domain.references import Closing
 from perdure.domain.task import Reason, TaskRecord
 from perdure.domain.thread import LeaseLost, leave
+from perdure.telemetry import metrics, spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,21 @@ async def finish(app: Services, end: Closing) -> Finished:
         result = step.text if step else None
     elif reason is Reason.BUDGET_EXCEEDED:
         result = next((step.text for step in reversed(record.steps) if step.text.strip()), None)
-    task = await app.tasks.finish(end.tenant, end.task, reason, result, detail)
+    with spans.part_of(record.task):
+        ending = await app.tasks.end(end.tenant, end.task, reason, result, detail)
+    task = ending.task
+    if ending.was_ours:
+        tell(replace(record, task=task))
     if task.agent.approval:
         await app.approvals.withdraw(end)
     await app.active.leave(task.tenant, task.user, task.id)
     return Finished(replace(record, task=task), next_writer)
+
+
+def tell(ended: TaskRecord) -> None:
+    """Tell of a task's end; to be done once for each."""
+    spans.task_ended(ended)
+    metrics.task_ended(ended)
 
 
 async def _leave_thread(app: Services, end: Closing, thread_id: str) -> str | None:

@@ -20,6 +20,7 @@ from perdure.loop.paid_reply import call_of, paid_reply
 from perdure.loop.tool_call import prepare
 from perdure.models.port import ModelLimited, ModelRejected, ModelRequest, ModelUnavailable
 from perdure.redaction import content_log
+from perdure.telemetry import metrics, spans
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,8 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
     if record.task.reason is not None:
         return StepOutcome("ended")
     if step is None:
-        made = await _ask(app, ref, record, request)
+        with spans.part_of(record.task, ref.step):
+            made = await _ask(app, ref, record, request)
         if isinstance(made, StepOutcome):
             return made
         step = made
@@ -87,6 +89,7 @@ async def _ask(app: Services, ref: StepRef, record: TaskRecord, request: ModelRe
         async with deltas:
             reply = await paid_reply(app, call, request, deltas.add if app.settings.stream_text else None)
     except BudgetExceeded as error:
+        metrics.budget_refused(ref.tenant, record.task.agent.name)
         return StepOutcome("budget_exceeded", detail=str(error)[:DETAIL])
     except BudgetBusy:
         return StepOutcome("limited", retry_after=BUSY_SECONDS + _spread(ref))

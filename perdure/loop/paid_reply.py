@@ -9,6 +9,7 @@ from perdure.domain.context import tokens
 from perdure.domain.messages import Message, ModelReply, Usage
 from perdure.domain.task import Task
 from perdure.models.port import ModelError, ModelRequest, OnText
+from perdure.telemetry import spans
 
 NONE = Usage()
 
@@ -33,12 +34,14 @@ async def paid_reply(app: Services, call: Call, request: ModelRequest, on_text: 
     """
     longest = await app.usage.reserve(call)
     try:
-        reply = await app.model.reply(replace(request, max_output_tokens=longest), on_text)
+        with spans.model_call(call, app.settings.provider, longest) as asked:
+            reply = await app.model.reply(replace(request, max_output_tokens=longest), on_text)
+            if reply.usage == NONE:
+                # Some compatible endpoints do not count, and a budget would never end.
+                written = Message("assistant", reply.text, reply.tool_calls)
+                reply = replace(reply, usage=Usage(request.input_tokens, tokens(written)))
+            asked.answered(reply)
     except ModelError:
         await app.usage.release(call)
         raise
-    if reply.usage != NONE:
-        return reply
-    # Some compatible endpoints do not count, and a budget would never end.
-    written = Message("assistant", reply.text, reply.tool_calls)
-    return replace(reply, usage=Usage(request.input_tokens, tokens(written)))
+    return reply

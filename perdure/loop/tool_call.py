@@ -28,6 +28,7 @@ from perdure.stores.memories import UserDocuments
 from perdure.stores.outbox import UserOutbox
 from perdure.stores.tasks import FoundCall
 from perdure.stores.tool_cache import canonical
+from perdure.telemetry import spans
 from perdure.tools.runner import run_tool
 from perdure.tools.tool import Tool, ToolContext, ToolUnavailable
 
@@ -94,7 +95,10 @@ async def _attempt(app: Services, tool: Tool, ref: CallRef) -> CallState:
     found = replace(found, entry=replace(entry, started_at=now))
     if not tool.idempotent:
         found = await app.tasks.put_call(ref, found, replace(found.entry, state=CallState.DISPATCHED))
-    return await _run(app, tool, ref, found)
+    with spans.tool_call(found.task, ref, tool.name) as attempt:
+        state = await _run(app, tool, ref, found)
+        attempt.settled(state)
+    return state
 
 
 async def _run(app: Services, tool: Tool, ref: CallRef, found: FoundCall) -> CallState:

@@ -55,6 +55,14 @@ class FoundCall:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A task that has ended, and whether it did by what was asked just now: that is so once for each task."""
+
+    task: Task
+    was_ours: bool
+
+
 class TaskStore:
     """Tasks, their steps and their tool calls."""
 
@@ -181,13 +189,17 @@ class TaskStore:
         Raises:
             DocumentMissing: There is no such task.
         """
+        return (await self.end(tenant, task_id, reason, result, detail)).task
+
+    async def end(self, tenant: str, task_id: str, reason: Reason, result: str | None, detail: str | None) -> "Ending":
+        """End a task as `finish` does, and say whether it was this call that ended it."""
         while True:
             stored = await self._store.read(TASKS, (tenant, task_id), task_id)
             if stored is None:
                 raise DocumentMissing(f"no task {task_id}")
             task = documents.to_task(stored.body)
             if task.reason is not None:
-                return task
+                return Ending(task, was_ours=False)
             ended = replace(
                 task, status=reason.status, reason=reason, result=result, detail=detail, ended_at=datetime.now(UTC)
             )
@@ -198,7 +210,7 @@ class TaskStore:
             # infra/alerts.json counts these lines.
             level = logging.WARNING if ended.status is TaskStatus.FAILED else logging.INFO
             logger.log(level, "Task %s ended %s: %s", ended.id, ended.status, reason)
-            return ended
+            return Ending(ended, was_ours=True)
 
 
 def new_task_id() -> str:
