@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from perdure.agents import Agents, load_agents
+from perdure.alerts import CostAlerts
 from perdure.api.limits import RateLimiter
 from perdure.documents.port import Documents
 from perdure.documents.sqlite import SqliteDocuments
@@ -62,6 +63,7 @@ class Services:
     starts: StartStore
     active: ActiveTasks
     usage: UsageStore
+    alerts: CostAlerts
     prices: Prices
     user_data: UserData
     erasures: ErasureStore
@@ -133,6 +135,7 @@ def services() -> Services:
 def build(settings: Settings, agents: Agents, tools: ToolRegistry, documents: Documents) -> Services:
     """Put services together over a store."""
     space = EmbeddingSpace(documents, _embeddings(settings))
+    usage = _usage(settings, documents)
     keys = KeyStore(documents)
     return Services(
         settings=settings,
@@ -146,7 +149,8 @@ def build(settings: Settings, agents: Agents, tools: ToolRegistry, documents: Do
         limiter=RateLimiter(RateStore(documents), settings.limits),
         starts=StartStore(documents),
         active=ActiveTasks(documents, settings.allowances),
-        usage=_usage(settings, documents),
+        usage=usage,
+        alerts=CostAlerts(usage, settings.alerts),
         prices=Prices(settings),
         user_data=UserData(documents),
         erasures=ErasureStore(documents),

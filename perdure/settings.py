@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from perdure.alert_settings import AlertSettings, AlertSettingsError
 from perdure.allowances import AllowanceError, Allowances
 from perdure.identity.issuers import Issuer, parse_issuers
 from perdure.retention import Retention, RetentionError
@@ -60,6 +61,7 @@ class Settings:
         redactor: `module:function` that every line of log goes through; None for Perdure's own.
         retention: How long things are kept.
         telemetry: Where traces, metrics and logs go.
+        alerts: Whom to tell of unusual costs; None for nobody.
     """
 
     state: str = "sqlite:.perdure/state.db"
@@ -87,6 +89,7 @@ class Settings:
     redactor: str | None = None
     retention: Retention = field(default_factory=Retention)
     telemetry: Telemetry = field(default_factory=Telemetry)
+    alerts: AlertSettings | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -145,6 +148,7 @@ class Settings:
             redactor=text("PERDURE_REDACTOR"),
             retention=_retention(environ),
             telemetry=_telemetry(environ),
+            alerts=_alerts(environ),
         )
 
     @property
@@ -183,6 +187,13 @@ def _retention(environ: Mapping[str, str]) -> Retention:
     try:
         return Retention.from_env(environ)
     except RetentionError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _alerts(environ: Mapping[str, str]) -> AlertSettings | None:
+    try:
+        return AlertSettings.from_env(environ)
+    except AlertSettingsError as error:
         raise SettingsError(str(error)) from error
 
 

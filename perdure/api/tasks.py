@@ -152,8 +152,8 @@ async def end(app: Services, task: Task, reason: Reason, detail: str) -> Task:
     """End a task from outside its orchestration. Returns it as it stands: the first reason counts."""
     with about(Reference(task.tenant, task.id)), spans.part_of(task):
         ending = await app.tasks.end(task.tenant, task.id, reason, None, detail)
-    if ending.was_ours and app.settings.telemetry:
-        tell(replace(await app.tasks.record(task.tenant, task.id), task=ending.task))
+    if ending.was_ours:
+        await tell(app, replace(await app.tasks.record(task.tenant, task.id), task=ending.task))
     if task.agent.approval:
         await app.approvals.withdraw(Reference(task.tenant, task.id))
     await _leave_thread(app, task)

@@ -182,6 +182,7 @@ class LedgerEntry:
         arguments: JSON text as the model wrote it.
         key: Idempotency key, the same for every attempt at this call.
         content: What the model is told; None until the call is settled.
+        micro_usd: What the tool said that its attempts cost.
     """
 
     step: int
@@ -193,6 +194,7 @@ class LedgerEntry:
     content: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    micro_usd: int = 0
 
 
 @dataclass(frozen=True, slots=True)

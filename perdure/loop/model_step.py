@@ -14,6 +14,7 @@ from perdure.domain.next_step import StepOutcome
 from perdure.domain.references import StepRef
 from perdure.domain.task import CallState, Step, TaskRecord
 from perdure.domain.thread import LeaseLost, hold
+from perdure.domain.tool_use import tool_use
 from perdure.loop.approvals import approvals_for
 from perdure.loop.deltas import Deltas
 from perdure.loop.paid_reply import call_of, paid_reply
@@ -58,7 +59,8 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
     step = record.step(ref.step)
     if step is not None:
         # The attempt that recorded it may have come no further.
-        await app.usage.commit(call_of(record.task, ref.step, request, step.started_at), step.usage)
+        recorded = call_of(record.task, ref.step, request, step.started_at)
+        await app.usage.commit(recorded, step.usage, tool_use(record.calls, ref.step - 1))
     if record.task.reason is not None:
         return StepOutcome("ended")
     if step is None:
@@ -110,7 +112,7 @@ async def _ask(app: Services, ref: StepRef, record: TaskRecord, request: ModelRe
         await app.usage.commit(call, reply.usage)
         return StepOutcome("rejected", detail=str(error)[:DETAIL])
     # What was recorded counts, though another attempt at the same time may have recorded it.
-    await app.usage.commit(call, step.usage)
+    await app.usage.commit(call, step.usage, tool_use(record.calls, ref.step - 1))
     await deltas.clear()
     return step
 

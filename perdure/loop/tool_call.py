@@ -28,7 +28,7 @@ from perdure.stores.memories import UserDocuments
 from perdure.stores.outbox import UserOutbox
 from perdure.stores.tasks import FoundCall
 from perdure.stores.tool_cache import canonical
-from perdure.telemetry import spans
+from perdure.telemetry import metrics, names, spans
 from perdure.tools.runner import run_tool
 from perdure.tools.tool import Tool, ToolContext, ToolUnavailable
 
@@ -112,7 +112,9 @@ async def _run(app: Services, tool: Tool, ref: CallRef, found: FoundCall) -> Cal
     content_log.info("Task %s calls %s: %s", ref.task, tool.name, found.entry.arguments)
     try:
         outcome = await run_tool(tool, found.entry.arguments, context)
+        found = _paid(found, tool, context)
     except ToolUnavailable as error:
+        found = _paid(found, tool, context)
         logger.warning("Tool %s is unavailable to task %s", tool.name, ref.task)
         content_log.warning("Tool %s is unavailable to task %s: %s", tool.name, ref.task, error)
         if not tool.idempotent:
@@ -127,6 +129,13 @@ async def _run(app: Services, tool: Tool, ref: CallRef, found: FoundCall) -> Cal
         return await _settle(app, ref, found, state, outcome.content)
     except DocumentTooLarge:
         return await _settle(app, ref, found, CallState.FAILED, TOO_LARGE)
+
+
+def _paid(found: FoundCall, tool: Tool, context: ToolContext) -> FoundCall:
+    """A call with what this attempt cost, if the tool said so."""
+    cost, task = context.meter.micro_usd, found.task
+    metrics.spent(cost, {names.TENANT: task.tenant, names.AGENT: task.agent.name, names.TOOL: tool.name})
+    return replace(found, entry=replace(found.entry, micro_usd=found.entry.micro_usd + cost))
 
 
 async def _settle(app: Services, ref: CallRef, found: FoundCall, state: CallState, content: str | None) -> CallState:

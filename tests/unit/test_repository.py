@@ -188,7 +188,7 @@ def test_importing_the_app_opens_no_connection_and_writes_no_file(tmp_path: Path
 def settings_of_the_code() -> set[str]:
     kept = {f"PERDURE_KEEP_{field.name.upper()}_DAYS" for field in dataclasses.fields(Retention)}
     limits = {f"PERDURE_LIMIT_{rate.upper()}" for rate in LIMITS}
-    files = ("settings.py", "allowances.py", "telemetry/settings.py")
+    files = ("settings.py", "alert_settings.py", "allowances.py", "telemetry/settings.py")
     code = "".join((ROOT / "perdure" / name).read_text("utf-8") for name in files)
     return kept | limits | set(re.findall(r'"((?:PERDURE|OPENAI|AZURE_OPENAI|COSMOS|OTEL)_[A-Z_]+)"', code))
 
