@@ -62,7 +62,7 @@ async def submit(app: Services, who: Principal, request: TaskRequest, task_id: s
         trace=current_traceparent(),
     )
     # The task first: whatever stops us from here on, a task that holds a thread is one that can be found and ended.
-    task = await app.tasks.add(task)
+    task = await app.tasks.add(task, [tool.spec for tool in app.tools.select(definition.tools)])
     if task.reason is not None:
         return task
     try:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from perdure.domain.budget import MICRO, Budget, Price, Spent
-from perdure.domain.messages import Message, ToolCall, Usage
+from perdure.domain.messages import Message, ToolCall, ToolSpec, Usage
 from perdure.domain.thread import thread_key
 
 
@@ -202,13 +202,14 @@ class TaskRecord:
     """All that is stored of a task: the task, its steps in order, and its calls by (step, index).
 
     `earlier` is the conversation before the task, as much of it as the model may see, fixed when the task joined its
-    thread.
+    thread. `tools` is what the model is told of its tools, fixed when the task began.
     """
 
     task: Task
     steps: tuple[Step, ...] = ()
     calls: tuple[LedgerEntry, ...] = ()
     earlier: tuple[Message, ...] = ()
+    tools: tuple[ToolSpec, ...] = ()
 
     @property
     def usage(self) -> Usage:

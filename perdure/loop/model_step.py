@@ -51,11 +51,10 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
             return StepOutcome("lease_lost")
     record = await app.tasks.record(ref.tenant, ref.task)
     agent = record.task.agent
-    # A tool that a later deployment dropped is simply not offered any more.
     tools = {name: tool for name in agent.tools if (tool := app.tools.get(name))}
-    request = ModelRequest(
-        agent.model, conversation(record), [tool.spec for tool in tools.values()], agent.limits.max_output_tokens
-    )
+    # As the task began with them, whatever a later deployment changed or dropped: `prepare` knows what there is now.
+    offered = record.tools or [tool.spec for tool in tools.values()]
+    request = ModelRequest(agent.model, conversation(record), offered, agent.limits.max_output_tokens)
     step = record.step(ref.step)
     if step is not None:
         # The attempt that recorded it may have come no further.
@@ -71,7 +70,7 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
         step = made
     if not step.calls:
         return StepOutcome("answer" if step.text.strip() else "empty")
-    calls = prepare(ref, step, tools, agent)
+    calls = prepare(ref, step, tools, agent, offered)
     await app.tasks.add_calls(ref, calls)
     asked = approvals_for(record.task, calls)
     await app.approvals.ask(ref, asked)

@@ -11,14 +11,14 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from perdure.bootstrap import Services
 from perdure.documents.port import DocumentChanged, DocumentTooLarge
 from perdure.domain.conversation import UNKNOWN
-from perdure.domain.messages import ToolCall
+from perdure.domain.messages import ToolCall, ToolSpec
 from perdure.domain.references import CallRef, StepRef
 from perdure.domain.task import SETTLED, Agent, CallState, LedgerEntry, Step
 from perdure.loop.approvals import needs_approval, refusal
@@ -29,10 +29,16 @@ from perdure.stores.outbox import UserOutbox
 from perdure.stores.tasks import FoundCall
 from perdure.stores.tool_cache import canonical
 from perdure.telemetry import metrics, names, spans
+from perdure.tools.arguments import read_arguments
 from perdure.tools.runner import run_tool
-from perdure.tools.tool import Tool, ToolContext, ToolUnavailable
+from perdure.tools.tool import Tool, ToolContext, ToolError, ToolUnavailable
 
 ENDED = "The task had ended before this call was run, so it was not run."
+NO_TOOL = "There is no tool {name}. The tools are: {tools}."
+GONE = "The tool {name} is not available any more: the app was changed since this task began. There are still: {tools}."
+CHANGED = (
+    "{name} was changed since this task began, and this call does not fit it any more, so it was not run. {problem}"
+)
 TOO_MANY = "Not run: at most {limit} calls are run in one turn. Ask for fewer."
 TOO_LARGE = "The tool ran, but its result is too large to be stored. Narrow the request."
 
@@ -46,13 +52,21 @@ class CallInterrupted(Exception):
     """This attempt did not settle the call; another may. Its text enters durable history, so it tells nothing else."""
 
 
-def prepare(ref: StepRef, step: Step, tools: Mapping[str, Tool], agent: Agent) -> list[LedgerEntry]:
-    """Make the entries of a step's calls. Those that cannot run are settled at once, with the reason."""
+def prepare(
+    ref: StepRef, step: Step, tools: Mapping[str, Tool], agent: Agent, offered: Sequence[ToolSpec] = ()
+) -> list[LedgerEntry]:
+    """Make the entries of a step's calls. Those that cannot run are settled at once, with the reason.
+
+    Args:
+        tools: The agent's tools that this deployment has.
+        offered: What the model was told of its tools.
+    """
     entries: list[LedgerEntry] = []
+    specs = {spec.name: spec for spec in offered}
     limit = agent.limits.max_calls
     for index, call in enumerate(step.calls):
         entry = LedgerEntry(ref.step, index, call.name, call.arguments, _key(ref, index, call.name, call.arguments))
-        refusal = _refusal(call, tools) if index < limit else TOO_MANY.format(limit=limit)
+        refusal = _refusal(call, tools, specs) if index < limit else TOO_MANY.format(limit=limit)
         if refusal:
             at = step.ended_at
             entry = replace(entry, state=CallState.FAILED, content=refusal, started_at=at, ended_at=at)
@@ -144,10 +158,16 @@ async def _settle(app: Services, ref: CallRef, found: FoundCall, state: CallStat
     return state
 
 
-def _refusal(call: ToolCall, tools: Mapping[str, Tool]) -> str | None:
-    tool = tools.get(call.name)
+def _refusal(call: ToolCall, tools: Mapping[str, Tool], offered: Mapping[str, ToolSpec]) -> str | None:
+    tool, spec = tools.get(call.name), offered.get(call.name)
     if tool is None:
-        return f"There is no tool {call.name[:64]!r}. The tools are: {', '.join(sorted(tools)) or 'none'}."
+        there_are = ", ".join(sorted(tools)) or "none"
+        return (GONE if spec else NO_TOOL).format(name=repr(call.name[:64]), tools=there_are)
+    if spec and spec.parameters != tool.parameters:
+        try:
+            read_arguments(tool, call.arguments)
+        except ToolError as error:
+            return CHANGED.format(name=call.name, problem=error)
     return None
 
 

@@ -3,6 +3,7 @@
 Ids are deterministic, so an activity that runs again finds what its first attempt wrote:
 
     <task id>           the task
+    tools               what the model is told of its tools, as it was when the task began
     context             what it sees of the conversation before it, when it continues a thread
     delta-00004         what the model has written so far of the step that is being made
     step-00003          its third model step: the model's whole reply, written once and for all in one piece
@@ -27,7 +28,7 @@ from perdure.documents.port import (
     Documents,
     in_batches,
 )
-from perdure.domain.messages import Message
+from perdure.domain.messages import Message, ToolSpec
 from perdure.domain.references import CallRef, StepRef
 from perdure.domain.task import LedgerEntry, Reason, Step, Task, TaskRecord, TaskStatus
 from perdure.stores import task_documents as documents
@@ -71,18 +72,21 @@ class TaskStore:
         self._store = store
         self._ttl = dict(ttl or {})
 
-    async def add(self, task: Task) -> Task:
-        """Store a new task. Returns the stored one: an earlier attempt's, when that came first."""
+    async def add(self, task: Task, tools: Sequence[ToolSpec] = ()) -> Task:
+        """Store a new task, with its tools as they are now. Returns the stored one: an earlier attempt's, when that
+        came first."""
+        bodies = [*([documents.from_tools(tools)] if tools else []), documents.from_task(task)]
         try:
-            await self._store.create(TASKS, (task.tenant, task.id), documents.from_task(task) | self._ttl)
+            await self._store.batch(TASKS, (task.tenant, task.id), [Create(body | self._ttl) for body in bodies])
         except DocumentExists:
             return await self.get(task.tenant, task.id) or task
         return task
 
     async def remove(self, task: Task) -> None:
         """Take back a task that was not started."""
-        with suppress(DocumentMissing):
-            await self._store.delete(TASKS, (task.tenant, task.id), task.id)
+        for id in (documents.TOOLS, task.id):
+            with suppress(DocumentMissing):
+                await self._store.delete(TASKS, (task.tenant, task.id), id)
 
     async def get(self, tenant: str, task_id: str) -> Task | None:
         """Read the task alone, without its steps and calls."""
