@@ -16,7 +16,7 @@ PYTHON ?= $(shell for python in python3.13 $$HOME/.pyenv/versions/3.13*/bin/pyth
 	done; uv python find 3.13 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop key test check fmt bench lock clean
+.PHONY: help setup run stop key trace test check fmt bench lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ stop: setup ## End the Cosmos endpoint that 'make run STATE=cosmos' left running
 
 key: setup ## Make another API key and print it
 	@$(BIN)/python -m perdure key
+
+trace: setup ## Draw what a task did, when, and what it cost (TASK=<id>, TENANT=default)
+	@$(BIN)/python -m perdure trace $(TASK) --tenant $(or $(TENANT),default)
 
 test: setup ## Run every test that can run here
 	@$(BIN)/python -m pytest -n auto --dist loadfile

@@ -8,6 +8,7 @@ from perdure.bootstrap import services
 from perdure.domain.names import FINISH_TASK
 from perdure.domain.references import Closing
 from perdure.loop.finish import finish
+from perdure.telemetry.logs import about
 
 OUTPUT = 16_000
 """Most characters of the answer in the orchestration's output. The task's own document has all of it."""
@@ -17,7 +18,9 @@ bp = df.Blueprint()
 
 @bp.activity_trigger(input_name="closing", activity=FINISH_TASK)
 async def finish_task(closing: dict) -> dict[str, Any]:
-    ended = await finish(services(), Closing.from_dict(closing))
+    end = Closing.from_dict(closing)
+    with about(end):
+        ended = await finish(services(), end)
     record = ended.record
     task, usage = record.task, record.usage
     output = {

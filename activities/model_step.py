@@ -8,10 +8,13 @@ from perdure.bootstrap import services
 from perdure.domain.names import MODEL_STEP
 from perdure.domain.references import StepRef
 from perdure.loop.model_step import take_step
+from perdure.telemetry.logs import about
 
 bp = df.Blueprint()
 
 
 @bp.activity_trigger(input_name="ref", activity=MODEL_STEP)
 async def model_step(ref: dict) -> dict[str, Any]:
-    return (await take_step(services(), StepRef.from_dict(ref))).to_dict()
+    step = StepRef.from_dict(ref)
+    with about(step):
+        return (await take_step(services(), step)).to_dict()

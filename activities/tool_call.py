@@ -8,6 +8,7 @@ from perdure.bootstrap import services, tools
 from perdure.domain.names import tool_activity
 from perdure.domain.references import CallRef
 from perdure.loop.tool_call import carry_out
+from perdure.telemetry.logs import about
 from perdure.tools import Tool
 
 bp = df.Blueprint()
@@ -17,7 +18,9 @@ def register(tool: Tool) -> None:
     """Make an activity of a tool."""
 
     async def call(ref: dict) -> dict[str, Any]:
-        return {"state": await carry_out(services(), tool, CallRef.from_dict(ref))}
+        at = CallRef.from_dict(ref)
+        with about(at):
+            return {"state": await carry_out(services(), tool, at)}
 
     call.__name__ = tool_activity(tool.name)
     bp.activity_trigger(input_name="ref", activity=call.__name__)(call)

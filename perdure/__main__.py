@@ -1,4 +1,5 @@
-"""Commands for whoever runs the app: `python -m perdure key` makes an API key, `check` says whether it can start."""
+"""Commands for whoever runs the app: `python -m perdure key` makes an API key, `check` says whether it can start,
+`trace` draws what a task did."""
 
 import argparse
 import asyncio
@@ -15,6 +16,8 @@ from perdure.domain.principal import SCOPES, Principal, check_names
 from perdure.settings import ROOT, Settings, SettingsError
 from perdure.stores.embedding_space import EmbeddingsMismatch
 from perdure.stores.keys import KeyStore
+from perdure.stores.tasks import TaskStore
+from perdure.telemetry.tree import tree
 
 LOCAL_SETTINGS = ROOT / "local.settings.json"
 QUERY = (
@@ -45,6 +48,9 @@ def main() -> int:
     key.add_argument("--expires-days", type=_days, metavar="DAYS", help="how long it is good for (default: for ever)")
     welcome = commands.add_parser("welcome", help="print how to post a task to a running app, with a first API key")
     welcome.add_argument("url", help="where the app listens, such as http://127.0.0.1:7071")
+    trace = commands.add_parser("trace", help="draw what a task did, when, and what it cost, from what is stored of it")
+    trace.add_argument("task", help="its id")
+    trace.add_argument("--tenant", default="default")
     commands.add_parser("check", help="say whether settings, agents and store fit together; fail if they do not")
     arguments = parser.parse_args()
     if arguments.command == "key":
@@ -59,6 +65,8 @@ def main() -> int:
                 owner = Principal(arguments.tenant, arguments.user, frozenset(arguments.scope or ["admin"]))
                 expires_at = arguments.expires_days and datetime.now(UTC) + arguments.expires_days
                 print(asyncio.run(_make_key(settings, owner, arguments.label, expires_at)))
+            case "trace":
+                print(asyncio.run(_trace(settings, arguments.tenant, arguments.task)))
             case "check":
                 asyncio.run(_check(settings))
                 print("Settings, agents and store fit together.")
@@ -99,6 +107,14 @@ async def _check(settings: Settings) -> None:
         await app.ingestion.check()
     finally:
         await app.documents.close()
+
+
+async def _trace(settings: Settings, tenant: str, task: str) -> str:
+    documents = open_documents(settings)
+    try:
+        return tree(await TaskStore(documents).record(tenant, task))
+    finally:
+        await documents.close()
 
 
 async def _make_key(settings: Settings, owner: Principal, label: str, expires_at: datetime | None = None) -> str:

@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from perdure.agents import Agents, load_agents
+from perdure.alerts import CostAlerts
 from perdure.api.limits import RateLimiter
 from perdure.documents.port import Documents
 from perdure.documents.sqlite import SqliteDocuments
@@ -49,6 +50,8 @@ LONGEST_STREAM = 600.0
 
 TOOLS_PACKAGE = "activities.tools"
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -62,6 +65,7 @@ class Services:
     starts: StartStore
     active: ActiveTasks
     usage: UsageStore
+    alerts: CostAlerts
     prices: Prices
     user_data: UserData
     erasures: ErasureStore
@@ -111,9 +115,23 @@ def guard_logs(settings: Settings) -> None:
 
 
 @cache
+def start_telemetry() -> None:
+    """Begin to export, if the settings say where to, at the first use of the app. That it cannot be stops nothing."""
+    settings, _ = definitions()
+    if settings.telemetry:
+        try:
+            from perdure.telemetry import exporters
+
+            exporters.start(settings.telemetry)
+        except Exception:
+            logger.exception("Telemetry is not exported")
+
+
+@cache
 def services() -> Services:
     """Build the services of this process at their first use: starting the app opens no file and no connection."""
     settings, agents = definitions()
+    start_telemetry()
     return build(settings, agents, tools(), open_documents(settings))
 
 
@@ -121,6 +139,7 @@ def build(settings: Settings, agents: Agents, tools: ToolRegistry, documents: Do
     """Put services together over a store."""
     breakers = Breakers(documents)
     space = EmbeddingSpace(documents, _guarded(_embeddings(settings), breakers))
+    usage = _usage(settings, documents)
     keys = KeyStore(documents)
     return Services(
         settings=settings,
@@ -134,7 +153,8 @@ def build(settings: Settings, agents: Agents, tools: ToolRegistry, documents: Do
         limiter=RateLimiter(RateStore(documents), settings.limits),
         starts=StartStore(documents),
         active=ActiveTasks(documents, settings.allowances),
-        usage=_usage(settings, documents),
+        usage=usage,
+        alerts=CostAlerts(usage, settings.alerts),
         prices=Prices(settings),
         user_data=UserData(documents),
         erasures=ErasureStore(documents),

@@ -71,6 +71,12 @@ def redact_logs(redactor: Redactor) -> None:
     logging.setLogRecordFactory(_RedactingFactory(inner, redactor))
 
 
+def redacted(text: str) -> str:
+    """What of a text may be read in logs and traces, as the redactor of this process has it."""
+    factory = logging.getLogRecordFactory()
+    return factory.safe(lambda: text) if isinstance(factory, _RedactingFactory) else redact(text)
+
+
 def traceback_of(error: BaseException) -> str:
     """What kind of error it is and how it came about, without what it says: that may quote content."""
     lines = traceback.format_tb(error.__traceback__)
@@ -87,12 +93,13 @@ class _RedactingFactory:
 
     def __call__(self, *args: Any, **fields: Any) -> logging.LogRecord:
         record = self.inner(*args, **fields)
-        record.msg, record.args = self._safe(record.getMessage), ()
+        record.msg, record.args = self.safe(record.getMessage), ()
         if (error := record.exc_info) and error[0] is not None:
-            record.exc_text, record.exc_info = self._safe(lambda: self._formatter.formatException(error)), None
+            record.exc_text, record.exc_info = self.safe(lambda: self._formatter.formatException(error)), None
         return record
 
-    def _safe(self, text: Callable[[], str]) -> str:
+    def safe(self, text: Callable[[], str]) -> str:
+        """Redact what a function says; tell nothing if either fails."""
         try:
             return self._redactor(text())
         except Exception:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from perdure.alert_settings import AlertSettings, AlertSettingsError
 from perdure.allowances import AllowanceError, Allowances
 from perdure.identity.issuers import Issuer, parse_issuers
 from perdure.retention import Retention, RetentionError
+from perdure.telemetry.settings import Telemetry, TelemetryError
 
 ROOT = Path(__file__).resolve().parent.parent
 """The app's own folder; relative paths in settings start here."""
@@ -58,6 +60,8 @@ class Settings:
         log_content: Whether prompts, replies, tool arguments and results are logged.
         redactor: `module:function` that every line of log goes through; None for Perdure's own.
         retention: How long things are kept.
+        telemetry: Where traces, metrics and logs go.
+        alerts: Whom to tell of unusual costs; None for nobody.
     """
 
     state: str = "sqlite:.perdure/state.db"
@@ -84,6 +88,8 @@ class Settings:
     log_content: bool = False
     redactor: str | None = None
     retention: Retention = field(default_factory=Retention)
+    telemetry: Telemetry = field(default_factory=Telemetry)
+    alerts: AlertSettings | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -141,6 +147,8 @@ class Settings:
             log_content=_switch("PERDURE_LOG_CONTENT", text("PERDURE_LOG_CONTENT"), cls.log_content),
             redactor=text("PERDURE_REDACTOR"),
             retention=_retention(environ),
+            telemetry=_telemetry(environ),
+            alerts=_alerts(environ),
         )
 
     @property
@@ -152,6 +160,13 @@ class Settings:
     def has_model(self) -> bool:
         """Whether a model endpoint is configured; the offline planner stands in otherwise."""
         return bool(self.openai_api_key or self.openai_base_url or self.azure_openai_endpoint)
+
+    @property
+    def provider(self) -> str:
+        """Who has the model, by the name that the GenAI conventions have for it."""
+        if self.azure_openai_endpoint:
+            return "azure.ai.openai"
+        return "openai" if self.has_model else "perdure.offline"
 
 
 def _is_address(text: str) -> bool:
@@ -172,6 +187,20 @@ def _retention(environ: Mapping[str, str]) -> Retention:
     try:
         return Retention.from_env(environ)
     except RetentionError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _alerts(environ: Mapping[str, str]) -> AlertSettings | None:
+    try:
+        return AlertSettings.from_env(environ)
+    except AlertSettingsError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _telemetry(environ: Mapping[str, str]) -> Telemetry:
+    try:
+        return Telemetry.from_env(environ)
+    except TelemetryError as error:
         raise SettingsError(str(error)) from error
 
 

@@ -76,14 +76,15 @@ class App:
     Args:
         folder: Made by `make_app_folder`.
         env: Settings, as environment variables.
+        args: More arguments of the devhost's command line.
     """
 
-    def __init__(self, folder: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, env: Mapping[str, str] | None = None, args: Sequence[str] = ()) -> None:
         # Tests send in a minute what no user does; those of the limits set their own.
         cleared = dict.fromkeys(CLEARED, "") | dict.fromkeys(LIMITS, "0")
         self.folder = folder
         self._env = {**cleared, **(env or {})}
-        self.host = DevHost(folder, self._env)
+        self.host = DevHost(folder, self._env, args)
         self._clients: list[httpx.Client] = []
 
     def __enter__(self) -> Self:

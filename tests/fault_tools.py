@@ -151,6 +151,17 @@ def dangerous() -> str:
 
 
 @tool
+def look_up(usd: float, context: ToolContext) -> str:
+    """Ask a service that takes money for it.
+
+    Args:
+        usd: How much.
+    """
+    context.spent(usd)
+    return "found"
+
+
+@tool
 def transfer(amount: int, folder: str, note: str = "") -> str:
     """Move money.
 

@@ -11,12 +11,14 @@ from starlette.responses import Response
 from perdure.api.auth import identify
 from perdure.api.problems import InternalError, NotFound, Problem, Unavailable
 from perdure.api.routes import Route
-from perdure.bootstrap import services
+from perdure.bootstrap import services, start_telemetry
 from perdure.documents.port import DocumentError, DocumentMissing, StoreUnavailable
 from perdure.domain.principal import Principal
 from perdure.models.port import ModelRejected, ModelUnavailable
 from perdure.redaction import content_log, traceback_of
 from perdure.stores.embedding_space import EmbeddingsMismatch
+from perdure.telemetry import names, spans
+from perdure.telemetry.trace_ids import TRACEPARENT
 
 type Handler[**P] = Callable[Concatenate[Request, P], Awaitable[Response]]
 
@@ -52,9 +54,19 @@ def endpoint[**P](route: Route) -> Callable[[Handler[P]], Handler[P]]:
             # A limit that was reached says more than those that were not.
             return _with_headers(response, limits)
 
+        async def traced(req: Request, *args: P.args, **kwargs: P.kwargs) -> Response:
+            start_telemetry()
+            with spans.request(req.method, f"/api/{route.path}", req.headers.get(TRACEPARENT)) as span:
+                response = await answer(req, *args, **kwargs)
+                span.tell({names.STATUS_CODE: response.status_code})
+                if response.status_code >= 500:
+                    span.failed(str(response.status_code))
+            return response
+
         @functools.wraps(handler)
         async def guarded(req: Request, *args: P.args, **kwargs: P.kwargs) -> Response:
-            return _with_headers(await answer(req, *args, **kwargs), SECURITY_HEADERS)
+            traces = traced if route.rate == "start" else answer
+            return _with_headers(await traces(req, *args, **kwargs), SECURITY_HEADERS)
 
         return guarded
 

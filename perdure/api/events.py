@@ -50,7 +50,8 @@ class Told:
 
     def events(self, changes: list[Change]) -> Iterator[Event]:
         """What changed documents mean to the client, up to the end of the task."""
-        for change, following in zip_longest(changes, changes[1:]):
+        told = [change for change in changes if change.body["type"] != documents.TOOLS]
+        for change, following in zip_longest(told, told[1:]):
             # Documents written together may have one cursor. Only the last of them tells it, so that a stream that
             # breaks between them is taken up again before the first.
             id = None if following and following.cursor == change.cursor else change.cursor

@@ -212,7 +212,12 @@ SEARCH_MEMORY = Route(
 LIST_AGENTS = Route("GET", "agents", "task:read", "List the agents", {200: AgentsView})
 LIST_TOOLS = Route("GET", "tools", "task:read", "List the tools", {200: ToolsView})
 GET_USAGE = Route(
-    "GET", "usage", "task:read", "See what models were used for, and what it cost", {200: UsageReport}, query=UsageQuery
+    "GET",
+    "usage",
+    "task:read",
+    "See what models and tools were used for, and what it cost",
+    {200: UsageReport},
+    query=UsageQuery,
 )
 MAKE_KEY = Route(
     "POST",

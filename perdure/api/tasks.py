@@ -18,7 +18,11 @@ from perdure.domain.principal import Principal
 from perdure.domain.references import Reference, Run
 from perdure.domain.task import Agent, Reason, Task
 from perdure.domain.thread import leave
+from perdure.loop.finish import tell
 from perdure.stores.active import TooManyTasks
+from perdure.telemetry import spans
+from perdure.telemetry.logs import about
+from perdure.telemetry.trace_ids import current_traceparent
 
 START_SECONDS = 30
 """How long a task may exist before its orchestration does. One that has none by then will never have one."""
@@ -55,9 +59,10 @@ async def submit(app: Services, who: Principal, request: TaskRequest, task_id: s
         metadata=request.metadata,
         created_at=datetime.now(UTC),
         thread=request.thread_id,
+        trace=current_traceparent(),
     )
     # The task first: whatever stops us from here on, a task that holds a thread is one that can be found and ended.
-    task = await app.tasks.add(task)
+    task = await app.tasks.add(task, [tool.spec for tool in app.tools.select(definition.tools)])
     if task.reason is not None:
         return task
     try:
@@ -159,11 +164,14 @@ async def end(app: Services, task: Task, reason: Reason, detail: str) -> Task:
     Raises:
         DocumentMissing: It was erased.
     """
-    ended = await app.tasks.finish(task.tenant, task.id, reason, None, detail)
+    with about(Reference(task.tenant, task.id)), spans.part_of(task):
+        ending = await app.tasks.end(task.tenant, task.id, reason, None, detail)
+    if ending.was_ours:
+        await tell(app, replace(await app.tasks.record(task.tenant, task.id), task=ending.task))
     await app.approvals.withdraw(Reference(task.tenant, task.id))
     await _leave_thread(app, task)
     await app.active.leave(task.tenant, task.user, task.id)
-    return ended
+    return ending.task
 
 
 async def _count(app: Services, task: Task) -> None:

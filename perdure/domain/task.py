@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from perdure.domain.budget import MICRO, Budget, Price, Spent
-from perdure.domain.messages import Message, ToolCall, Usage
+from perdure.domain.messages import Message, ToolCall, ToolSpec, Usage
 from perdure.domain.thread import thread_key
 
 
@@ -146,6 +146,7 @@ class Task:
 
     Attributes:
         thread: The user's name for the conversation it continues, or None.
+        trace: The span of the request that started it, as W3C Trace Context writes it, or None.
         result: The agent's answer, or what it had written when its budget was used up, or what there was when its
             model was down for good; None until then.
         detail: One sentence for the caller when the task did not end with an answer.
@@ -165,6 +166,7 @@ class Task:
     result: str | None = None
     detail: str | None = None
     ended_at: datetime | None = None
+    trace: str | None = None
 
     @property
     def deadline(self) -> datetime:
@@ -213,6 +215,7 @@ class LedgerEntry:
         content: What the model is told; None until the call is settled.
         doubts: How often its outcome was unknown. Each time a person is asked, in an approval of this number.
         same_as: Index of the call of its step that it repeats. It is not run; the outcome of that one is its own.
+        micro_usd: What the tool said that its attempts cost.
     """
 
     step: int
@@ -226,6 +229,7 @@ class LedgerEntry:
     ended_at: datetime | None = None
     doubts: int = 0
     same_as: int | None = None
+    micro_usd: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,13 +238,14 @@ class TaskRecord:
     another with the outcome of that one.
 
     `earlier` is the conversation before the task, as much of it as the model may see, fixed when the task joined its
-    thread.
+    thread. `tools` is what the model is told of its tools, fixed when the task began.
     """
 
     task: Task
     steps: tuple[Step, ...] = ()
     calls: tuple[LedgerEntry, ...] = ()
     earlier: tuple[Message, ...] = ()
+    tools: tuple[ToolSpec, ...] = ()
 
     @property
     def usage(self) -> Usage:

@@ -19,6 +19,7 @@ from perdure.domain.messages import ModelReply, Usage
 from perdure.domain.next_step import StepOutcome
 from perdure.domain.references import StepRef
 from perdure.domain.task import Step, TaskRecord
+from perdure.domain.tool_use import tool_use
 from perdure.loop.deltas import Deltas
 from perdure.loop.paid_reply import breaker_of, call_of, paid_reply
 from perdure.models.port import (
@@ -32,6 +33,7 @@ from perdure.models.port import (
 )
 from perdure.redaction import content_log
 from perdure.stores.breakers import BreakerOpen
+from perdure.telemetry import metrics
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +78,7 @@ async def ask(app: Services, ref: StepRef, record: TaskRecord, request: ModelReq
             if not (await app.breakers.look(breaker_of(offer.model))).is_open:
                 break
         except BudgetExceeded as error:
+            metrics.budget_refused(ref.tenant, record.task.agent.name)
             return StepOutcome("budget_exceeded", detail=str(error)[:DETAIL])
         except BudgetBusy:
             return StepOutcome("limited", retry_after=BUSY_SECONDS + _spread(ref))
@@ -114,7 +117,7 @@ async def _answer(app: Services, ref: StepRef, record: TaskRecord, request: Mode
         raise
     # What was recorded counts, though another attempt at the same time may have recorded it.
     recorded = call_of(record.task, ref.step, replace(request, model=step.asked or request.model), started)
-    await app.usage.commit(recorded, step.usage)
+    await app.usage.commit(recorded, step.usage, tool_use(record.calls, ref.step - 1))
     await deltas.clear()
     return step
 

@@ -1,14 +1,18 @@
 """The end of a task: its turn in the thread, its status, its reason, and what it found."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from perdure.bootstrap import Services
+from perdure.documents.port import DocumentError
 from perdure.domain.conversation import turn
 from perdure.domain.partial import last_text, partial_answer
 from perdure.domain.references import Closing
 from perdure.domain.task import Reason, TaskRecord
 from perdure.domain.thread import LeaseLost, leave
+from perdure.domain.tool_use import tool_use
+from perdure.telemetry import metrics, spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +41,27 @@ async def finish(app: Services, end: Closing) -> Finished:
     elif reason is Reason.DEGRADED:
         result = partial_answer(record)
         reason = Reason.DEGRADED if result else Reason.MODEL_UNAVAILABLE
-    task = await app.tasks.finish(end.tenant, end.task, reason, result, detail)
+    with spans.part_of(record.task):
+        ending = await app.tasks.end(end.tenant, end.task, reason, result, detail)
+    task = ending.task
+    if ending.was_ours:
+        await tell(app, replace(record, task=task))
     if task.agent.approval or any(call.doubts for call in record.calls):
         await app.approvals.withdraw(end)
     await app.active.leave(task.tenant, task.user, task.id)
     return Finished(replace(record, task=task), next_writer)
+
+
+async def tell(app: Services, ended: TaskRecord) -> None:
+    """Tell of a task's end, and count the tools that it used last; to be done once for each."""
+    spans.task_ended(ended)
+    metrics.task_ended(ended)
+    task = ended.task
+    if ended.steps and (used := tool_use(ended.calls, ended.steps[-1].number)):
+        # Nobody is helped by a task that does not end because of a sum.
+        with suppress(DocumentError):
+            await app.usage.add_tools(task.tenant, task.user, task.agent.name, ended.steps[-1].started_at, used)
+    app.alerts.look_at(ended)
 
 
 async def _leave_thread(app: Services, end: Closing, thread_id: str) -> str | None:

@@ -10,11 +10,13 @@ from perdure.domain.output import is_empty, judge
 from perdure.domain.references import StepRef
 from perdure.domain.task import SETTLED, CallState, LedgerEntry, Step
 from perdure.domain.thread import LeaseLost, hold
+from perdure.domain.tool_use import tool_use
 from perdure.loop.answering import ask, still_down
 from perdure.loop.approvals import approvals_for
 from perdure.loop.paid_reply import call_of
 from perdure.loop.tool_call import prepare
 from perdure.models.port import ModelRequest
+from perdure.telemetry import spans
 
 
 async def take_step(app: Services, ref: StepRef) -> StepOutcome:
@@ -29,25 +31,26 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
         return down
     record = await app.tasks.record(ref.tenant, ref.task)
     agent = record.task.agent
-    # A tool that a later deployment dropped is simply not offered any more.
     tools = {name: tool for name in agent.tools if (tool := app.tools.get(name))}
-    request = ModelRequest(
-        agent.model, conversation(record), [tool.spec for tool in tools.values()], agent.limits.max_output_tokens
-    )
+    # As the task began with them, whatever a later deployment changed or dropped: `prepare` knows what there is now.
+    offered = record.tools or [tool.spec for tool in tools.values()]
+    request = ModelRequest(agent.model, conversation(record), offered, agent.limits.max_output_tokens)
     step = record.step(ref.step)
     if step is not None:
         # The attempt that recorded it may have come no further.
         asked = replace(request, model=step.asked or agent.model)
-        await app.usage.commit(call_of(record.task, ref.step, asked, step.started_at), step.usage)
+        recorded = call_of(record.task, ref.step, asked, step.started_at)
+        await app.usage.commit(recorded, step.usage, tool_use(record.calls, ref.step - 1))
     if record.task.reason is not None:
         return StepOutcome("ended")
     if step is None:
-        made = await ask(app, ref, record, request)
+        with spans.part_of(record.task, ref.step):
+            made = await ask(app, ref, record, request)
         if isinstance(made, StepOutcome):
             return made
         step = made
     verdict = judge(record, step, tools)
-    calls = prepare(ref, step, tools, agent)
+    calls = prepare(ref, step, tools, agent, offered)
     if verdict.refusal:
         calls = [_refused(call, step, verdict.refusal) for call in calls]
     if calls:

@@ -14,6 +14,7 @@ from perdure.domain.task import Task
 from perdure.models.guarded import guarded
 from perdure.models.port import ModelError, ModelRequest, OnText
 from perdure.stores.breakers import BreakerOpen
+from perdure.telemetry import spans
 
 NONE = Usage()
 
@@ -45,14 +46,17 @@ async def paid_reply(app: Services, call: Call, request: ModelRequest, on_text: 
     """
     # Before anything is reserved, for nothing but a look should come of this while the model is down.
     await app.breakers.check(breaker_of(request.model))
-    bounded = replace(request, max_output_tokens=await app.usage.reserve(call))
+    longest = await app.usage.reserve(call)
+    bounded = replace(request, max_output_tokens=longest)
     try:
-        reply = await guarded(app.breakers, breaker_of(request.model), lambda: app.model.reply(bounded, on_text))
+        with spans.model_call(call, app.settings.provider, longest) as asked:
+            reply = await guarded(app.breakers, breaker_of(request.model), lambda: app.model.reply(bounded, on_text))
+            if reply.usage == NONE:
+                # Some compatible endpoints do not count, and a budget would never end.
+                written = Message("assistant", reply.text, reply.tool_calls)
+                reply = replace(reply, usage=Usage(request.input_tokens, tokens(written)))
+            asked.answered(reply)
     except (ModelError, BreakerOpen):
         await app.usage.release(call)
         raise
-    if reply.usage != NONE:
-        return reply
-    # Some compatible endpoints do not count, and a budget would never end.
-    written = Message("assistant", reply.text, reply.tool_calls)
-    return replace(reply, usage=Usage(request.input_tokens, tokens(written)))
+    return reply

@@ -16,9 +16,13 @@ from perdure.loop.paid_reply import call_of, paid_reply
 from perdure.models.port import ModelError, ModelRequest
 from perdure.stores.breakers import BreakerOpen
 from perdure.stores.threads import ThreadMessage
+from perdure.telemetry import spans
 
 SUMMARY_TOKENS = 8000
 """Tokens of messages that one summary is made from."""
+
+FIRST = 1
+"""The step that a summary is made for."""
 
 MAX_SUMMARY = 4000
 """Longest summary in characters. It is asked for in 200 words, and stands in every later task's context."""
@@ -62,7 +66,8 @@ async def _fold(app: Services, task: Task, thread: Thread, cut: list[ThreadMessa
     request = ModelRequest(task.agent.model, told, max_output_tokens=longest)
     call = call_of(task, 0, request, datetime.now(UTC))
     try:
-        reply = await paid_reply(app, call, request)
+        with spans.part_of(task, FIRST):
+            reply = await paid_reply(app, call, request)
         await app.usage.commit(call, reply.usage)
         text = reply.text.strip()[:MAX_SUMMARY]
     except (ModelError, BreakerOpen, BudgetExceeded, BudgetBusy) as error:

@@ -18,14 +18,14 @@ A call that says the same as an earlier one of its step is that call: it is not 
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from perdure.bootstrap import Services
 from perdure.documents.port import DocumentChanged, DocumentTooLarge
 from perdure.domain.arguments import canonical
-from perdure.domain.messages import ToolCall
+from perdure.domain.messages import ToolCall, ToolSpec
 from perdure.domain.references import CallRef, StepRef
 from perdure.domain.task import SETTLED, Agent, CallState, LedgerEntry, Step
 from perdure.loop import doubts
@@ -36,10 +36,17 @@ from perdure.stores.facts import UserFacts
 from perdure.stores.memories import UserDocuments
 from perdure.stores.outbox import UserOutbox
 from perdure.stores.tasks import FoundCall
+from perdure.telemetry import metrics, names, spans
+from perdure.tools.arguments import read_arguments
 from perdure.tools.runner import run_tool
-from perdure.tools.tool import Tool, ToolContext, ToolUnavailable
+from perdure.tools.tool import Tool, ToolContext, ToolError, ToolUnavailable
 
 ENDED = "The task had ended before this call was run, so it was not run."
+NO_TOOL = "There is no tool {name}. The tools are: {tools}."
+GONE = "The tool {name} is not available any more: the app was changed since this task began. There are still: {tools}."
+CHANGED = (
+    "{name} was changed since this task began, and this call does not fit it any more, so it was not run. {problem}"
+)
 TOO_MANY = "Not run: at most {limit} calls are run in one turn. Ask for fewer."
 DOWN = (
     "{tool} has failed several times in a row and is unavailable for now, so this call was not run. "
@@ -54,14 +61,22 @@ class CallInterrupted(Exception):
     """This attempt did not settle the call; another may. Its text enters durable history, so it tells nothing else."""
 
 
-def prepare(ref: StepRef, step: Step, tools: Mapping[str, Tool], agent: Agent) -> list[LedgerEntry]:
-    """Make the entries of a step's calls. Those that cannot run are settled at once, with the reason."""
+def prepare(
+    ref: StepRef, step: Step, tools: Mapping[str, Tool], agent: Agent, offered: Sequence[ToolSpec] = ()
+) -> list[LedgerEntry]:
+    """Make the entries of a step's calls. Those that cannot run are settled at once, with the reason.
+
+    Args:
+        tools: The agent's tools that this deployment has.
+        offered: What the model was told of its tools.
+    """
     entries: list[LedgerEntry] = []
     first: dict[tuple[str, str], int] = {}
+    specs = {spec.name: spec for spec in offered}
     limit = agent.limits.max_calls
     for index, call in enumerate(step.calls):
         entry = LedgerEntry(ref.step, index, call.name, call.arguments, _key(ref, index, call.name, call.arguments))
-        refusal = _refusal(call, tools) if index < limit else TOO_MANY.format(limit=limit)
+        refusal = _refusal(call, tools, specs) if index < limit else TOO_MANY.format(limit=limit)
         if refusal:
             at = step.ended_at
             entry = replace(entry, state=CallState.FAILED, content=refusal, started_at=at, ended_at=at)
@@ -104,7 +119,14 @@ async def _attempt(app: Services, tool: Tool, ref: CallRef) -> CallState:
     if refused := await refusal(app, tool, ref, found, key):
         return await _settle(app, ref, found, CallState.FAILED, refused)
     found = replace(found, entry=replace(entry, started_at=now))
-    cached = await app.tool_cache.get(ref.tenant, tool, entry.arguments)
+    with spans.tool_call(found.task, ref, tool.name) as attempt:
+        state = await _run(app, tool, ref, found)
+        attempt.settled(state)
+    return state
+
+
+async def _run(app: Services, tool: Tool, ref: CallRef, found: FoundCall) -> CallState:
+    cached = await app.tool_cache.get(ref.tenant, tool, found.entry.arguments)
     if cached is not None:
         return await _settle(app, ref, found, CallState.COMMITTED, cached)
     try:
@@ -113,10 +135,10 @@ async def _attempt(app: Services, tool: Tool, ref: CallRef) -> CallState:
         return await _settle(app, ref, found, CallState.FAILED, DOWN.format(tool=tool.name))
     if not tool.idempotent:
         found = await app.tasks.put_call(ref, found, replace(found.entry, state=CallState.DISPATCHED))
-    return await _run(app, tool, ref, found, entered)
+    return await _call(app, tool, ref, found, entered)
 
 
-async def _run(app: Services, tool: Tool, ref: CallRef, found: FoundCall, entered: Entry) -> CallState:
+async def _call(app: Services, tool: Tool, ref: CallRef, found: FoundCall, entered: Entry) -> CallState:
     documents = UserDocuments(app.memories, ref.tenant, found.task.user)
     facts = UserFacts(app.facts, ref.tenant, found.task.user, ref.task)
     outbox = UserOutbox(app.outbox, ref.tenant, found.task.user, ref.task, found.entry.key)
@@ -124,7 +146,9 @@ async def _run(app: Services, tool: Tool, ref: CallRef, found: FoundCall, entere
     content_log.info("Task %s calls %s: %s", ref.task, tool.name, found.entry.arguments)
     try:
         outcome = await run_tool(tool, found.entry.arguments, context)
+        found = _paid(found, tool, context)
     except ToolUnavailable as error:
+        found = _paid(found, tool, context)
         logger.warning("Tool %s is unavailable to task %s", tool.name, ref.task)
         content_log.warning("Tool %s is unavailable to task %s: %s", tool.name, ref.task, error)
         await app.breakers.failed(entered)
@@ -149,16 +173,29 @@ async def _run(app: Services, tool: Tool, ref: CallRef, found: FoundCall, entere
     return state
 
 
+def _paid(found: FoundCall, tool: Tool, context: ToolContext) -> FoundCall:
+    """A call with what this attempt cost, if the tool said so."""
+    cost, task = context.meter.micro_usd, found.task
+    metrics.spent(cost, {names.TENANT: task.tenant, names.AGENT: task.agent.name, names.TOOL: tool.name})
+    return replace(found, entry=replace(found.entry, micro_usd=found.entry.micro_usd + cost))
+
+
 async def _settle(app: Services, ref: CallRef, found: FoundCall, state: CallState, content: str | None) -> CallState:
     entry = replace(found.entry, state=state, content=content, ended_at=datetime.now(UTC))
     await app.tasks.put_call(ref, found, entry)
     return state
 
 
-def _refusal(call: ToolCall, tools: Mapping[str, Tool]) -> str | None:
-    tool = tools.get(call.name)
+def _refusal(call: ToolCall, tools: Mapping[str, Tool], offered: Mapping[str, ToolSpec]) -> str | None:
+    tool, spec = tools.get(call.name), offered.get(call.name)
     if tool is None:
-        return f"There is no tool {call.name[:64]!r}. The tools are: {', '.join(sorted(tools)) or 'none'}."
+        there_are = ", ".join(sorted(tools)) or "none"
+        return (GONE if spec else NO_TOOL).format(name=repr(call.name[:64]), tools=there_are)
+    if spec and spec.parameters != tool.parameters:
+        try:
+            read_arguments(tool, call.arguments)
+        except ToolError as error:
+            return CHANGED.format(name=call.name, problem=error)
     return None
 
 

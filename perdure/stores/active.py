@@ -16,6 +16,7 @@ from datetime import datetime
 from perdure.allowances import Allowances
 from perdure.documents.port import Body, Documents
 from perdure.stores.contended import ContendedDocuments
+from perdure.telemetry import metrics
 
 KIND = "active"
 
@@ -92,7 +93,16 @@ class ActiveTasks:
         else:
             return
         empty: Body = {"id": id, "type": KIND, "tasks": {}}
-        await self._documents.change((tenant, KIND), empty, change)
+        count = 0
+
+        def counted(body: Body) -> bool:
+            nonlocal count
+            changed, count = change(body), len(body["tasks"])
+            return changed
+
+        await self._documents.change((tenant, KIND), empty, counted)
+        if self._most.tenant_tasks:
+            metrics.tasks_active(tenant, count)
 
 
 def _hash(user: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from perdure.domain.messages import Message
+from perdure.domain.messages import Message, ToolSpec
 from perdure.domain.task import LedgerEntry, Step, Task, TaskRecord
 
 type Body = dict[str, Any]
@@ -20,6 +20,7 @@ TASK = "task"
 STEP = "step"
 CALL = "toolCall"
 CONTEXT = "context"
+TOOLS = "tools"
 DELTA = "delta"
 
 DELTA_SECONDS = 24 * 3600
@@ -27,6 +28,7 @@ DELTA_SECONDS = 24 * 3600
 
 _task, _step, _call = TypeAdapter(Task), TypeAdapter(Step), TypeAdapter(LedgerEntry)
 _messages = TypeAdapter(tuple[Message, ...])
+_tools = TypeAdapter(tuple[ToolSpec, ...])
 
 
 def step_document_id(number: int) -> str:
@@ -77,6 +79,11 @@ def from_context(messages: Iterable[Message]) -> Body:
     return {"id": CONTEXT, "type": CONTEXT, "messages": _messages.dump_python(tuple(messages), mode="json")}
 
 
+def from_tools(tools: Iterable[ToolSpec]) -> Body:
+    # As text: a schema may hold large numbers, and names that a database keeps for itself.
+    return {"id": TOOLS, "type": TOOLS, "tools": _tools.dump_json(tuple(tools)).decode()}
+
+
 def to_record(bodies: Iterable[Body]) -> TaskRecord | None:
     """Put a task together from its documents in any order; None when the task itself is not among them.
 
@@ -91,7 +98,8 @@ def to_record(bodies: Iterable[Body]) -> TaskRecord | None:
         to_task(by_type[TASK][0]),
         tuple(sorted(map(to_step, by_type.get(STEP, ())), key=lambda step: step.number)),
         _answered(sorted(map(to_call, by_type.get(CALL, ())), key=lambda call: (call.step, call.index))),
-        *(_messages.validate_python(body["messages"]) for body in by_type.get(CONTEXT, ())),
+        next((_messages.validate_python(body["messages"]) for body in by_type.get(CONTEXT, ())), ()),
+        next((_tools.validate_json(body["tools"]) for body in by_type.get(TOOLS, ())), ()),
     )
 
 

@@ -3,6 +3,7 @@
 Ids are deterministic, so an activity that runs again finds what its first attempt wrote:
 
     <task id>           the task
+    tools               what the model is told of its tools, as it was when the task began
     context             what it sees of the conversation before it, when it continues a thread
     delta-00004         what the model has written so far of the step that is being made
     step-00003          its third model step: the model's whole reply, written once and for all in one piece
@@ -27,7 +28,7 @@ from perdure.documents.port import (
     Documents,
     in_batches,
 )
-from perdure.domain.messages import Message
+from perdure.domain.messages import Message, ToolSpec
 from perdure.domain.references import CallRef, StepRef
 from perdure.domain.task import LedgerEntry, Reason, Step, Task, TaskRecord, TaskStatus
 from perdure.stores import task_documents as documents
@@ -55,6 +56,14 @@ class FoundCall:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A task that has ended, and whether it did by what was asked just now: that is so once for each task."""
+
+    task: Task
+    was_ours: bool
+
+
 class TaskStore:
     """Tasks, their steps and their tool calls."""
 
@@ -63,18 +72,21 @@ class TaskStore:
         self._store = store
         self._ttl = dict(ttl or {})
 
-    async def add(self, task: Task) -> Task:
-        """Store a new task. Returns the stored one: an earlier attempt's, when that came first."""
+    async def add(self, task: Task, tools: Sequence[ToolSpec] = ()) -> Task:
+        """Store a new task, with its tools as they are now. Returns the stored one: an earlier attempt's, when that
+        came first."""
+        bodies = [*([documents.from_tools(tools)] if tools else []), documents.from_task(task)]
         try:
-            await self._store.create(TASKS, (task.tenant, task.id), documents.from_task(task) | self._ttl)
+            await self._store.batch(TASKS, (task.tenant, task.id), [Create(body | self._ttl) for body in bodies])
         except DocumentExists:
             return await self.get(task.tenant, task.id) or task
         return task
 
     async def remove(self, task: Task) -> None:
         """Take back a task that was not started."""
-        with suppress(DocumentMissing):
-            await self._store.delete(TASKS, (task.tenant, task.id), task.id)
+        for id in (documents.TOOLS, task.id):
+            with suppress(DocumentMissing):
+                await self._store.delete(TASKS, (task.tenant, task.id), id)
 
     async def get(self, tenant: str, task_id: str) -> Task | None:
         """Read the task alone, without its steps and calls."""
@@ -181,13 +193,17 @@ class TaskStore:
         Raises:
             DocumentMissing: There is no such task.
         """
+        return (await self.end(tenant, task_id, reason, result, detail)).task
+
+    async def end(self, tenant: str, task_id: str, reason: Reason, result: str | None, detail: str | None) -> "Ending":
+        """End a task as `finish` does, and say whether it was this call that ended it."""
         while True:
             stored = await self._store.read(TASKS, (tenant, task_id), task_id)
             if stored is None:
                 raise DocumentMissing(f"no task {task_id}")
             task = documents.to_task(stored.body)
             if task.reason is not None:
-                return task
+                return Ending(task, was_ours=False)
             ended = replace(
                 task, status=reason.status, reason=reason, result=result, detail=detail, ended_at=datetime.now(UTC)
             )
@@ -198,7 +214,7 @@ class TaskStore:
             # infra/alerts.json counts these lines.
             level = logging.WARNING if ended.status is TaskStatus.FAILED else logging.INFO
             logger.log(level, "Task %s ended %s: %s", ended.id, ended.status, reason)
-            return ended
+            return Ending(ended, was_ours=True)
 
 
 def new_task_id() -> str:

@@ -11,7 +11,7 @@ nothing. A reservation that nobody resolved until its time is over counts as use
 
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -20,6 +20,7 @@ from perdure.documents.containers import CONTROLS
 from perdure.documents.port import Body, DocumentError, Documents
 from perdure.domain.budget import Account, Budget, BudgetBusy, BudgetExceeded, Call, Spent, room
 from perdure.domain.messages import Usage
+from perdure.domain.tool_use import ToolUse
 from perdure.stores.contended import ContendedDocuments
 
 KIND = "usage"
@@ -38,6 +39,7 @@ class Used:
     Attributes:
         micro_usd: What it cost, as far as the price was known.
         unpriced: Steps whose price was not.
+        tasks: How many began.
     """
 
     day: date
@@ -49,6 +51,17 @@ class Used:
     output_tokens: int
     micro_usd: int
     unpriced: int
+    tasks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ToolsUsed:
+    """What a user's agent used of a tool on a day."""
+
+    day: date
+    user: str
+    agent: str
+    use: ToolUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,25 +115,47 @@ class UsageStore:
                 raise
         return reply
 
-    async def commit(self, call: Call, usage: Usage) -> None:
-        """Count what a call came to in place of its reservation, if that is still there."""
+    async def commit(self, call: Call, usage: Usage, tools: Sequence[ToolUse] = ()) -> None:
+        """Count what a call came to in place of its reservation, if that is still there.
+
+        Args:
+            tools: What came before it since the last call, to be counted along with it: that takes no write of its own.
+        """
 
         def change(body: Body) -> bool:
             if (hold := body["reserved"].pop(call.key, None)) is None:
                 return False
             # By the model that answered: the reservation may be that of another attempt, which asked another.
-            _add(body, hold | {"model": call.model}, usage, call.price.of(usage) if call.price else None)
+            _add(body, call.key, hold | {"model": call.model}, usage, call.price.of(usage) if call.price else None)
+            _add_tools(body, call.agent, tools)
             return True
 
         for book in self._books(call):
             await self._change(book, call, change)
+
+    async def add_tools(self, tenant: str, user: str, agent: str, at: datetime, tools: Sequence[ToolUse]) -> None:
+        """Count use of tools that no call of a model comes after."""
+
+        def change(body: Body) -> bool:
+            _add_tools(body, agent, tools)
+            return bool(tools)
+
+        await self._documents.change((tenant, KIND), _own(user, at.astimezone(UTC).date()), change)
+
+    async def note_alert(self, tenant: str, user: str, day: date) -> bool:
+        """Note that somebody is told of what a user's day cost; True for the first who does."""
+
+        def change(body: Body) -> bool:
+            return not body.get("alerted") and bool(body.setdefault("alerted", True))
+
+        return await self._documents.change((tenant, KIND), _own(user, day), change)
 
     async def release(self, call: Call) -> None:
         """Give back what was reserved for a call that came to nothing."""
         for book in self._books(call):
             await self._change(book, call, lambda body: body["reserved"].pop(call.key, None) is not None)
 
-    async def of_user(self, tenant: str, user: str, first: date, last: date) -> AsyncIterator[Used]:
+    async def of_user(self, tenant: str, user: str, first: date, last: date) -> AsyncIterator[Used | ToolsUsed]:
         """What a user used from one day to another, both included."""
         ids = [_user_id(day, user) for day in _days(first, last)]
         for stored in sorted(
@@ -129,7 +164,7 @@ class UsageStore:
             for used in self._used(stored.body):
                 yield used
 
-    async def of_tenant(self, tenant: str, first: date, last: date) -> AsyncIterator[Used]:
+    async def of_tenant(self, tenant: str, first: date, last: date) -> AsyncIterator[Used | ToolsUsed]:
         """What all users of a tenant used from one day to another, both included."""
         for month in dict.fromkeys(f"{day:%Y-%m}" for day in _days(first, last)):
             async for body in self._month(tenant, month):
@@ -153,10 +188,14 @@ class UsageStore:
             if (continuation := page.continuation) is None:
                 return
 
-    def _used(self, body: Body) -> list[Used]:
+    def _used(self, body: Body) -> list[Used | ToolsUsed]:
         _settle(body, "", self._clock())
         day, user = date.fromisoformat(body["day"]), body["user"]
-        return [Used(day, user, agent, model, **use) for agent, by in body["use"].items() for model, use in by.items()]
+        tools = body.get("tools", {})
+        return [
+            *(Used(day, user, agent, model, **use) for agent, by in body["use"].items() for model, use in by.items()),
+            *(ToolsUsed(day, user, agent, ToolUse(t, **use)) for agent, by in tools.items() for t, use in by.items()),
+        ]
 
     async def _reserve(self, book: _Book, call: Call) -> int:
         reply = 0
@@ -190,14 +229,21 @@ class UsageStore:
 
     def _books(self, call: Call) -> list[_Book]:
         day = call.at.astimezone(UTC).date()
-        body: Body = {"use": {}, "reserved": {}, "ttl": KEPT_SECONDS}
-        own = body | {"id": _user_id(day, call.user), "type": USER, "day": day.isoformat(), "user": call.user}
+        own = _own(call.user, day)
         books = [_Book(own, Account(f"Your budget for {day}", self._user_day, _midnight(day + timedelta(days=1))))]
         if self._tenant_month:
             month, renews = f"{day:%Y-%m}", _midnight(_next_month(day))
             account = Account(f"Your tenant's budget for {month}", self._tenant_month, renews)
-            books.append(_Book(body | {"id": month, "type": TENANT}, account))
+            books.append(_Book(_empty(month, TENANT), account))
         return books
+
+
+def _own(user: str, day: date) -> Body:
+    return _empty(_user_id(day, user), USER) | {"day": day.isoformat(), "user": user}
+
+
+def _empty(id: str, type: str) -> Body:
+    return {"id": id, "type": type, "use": {}, "reserved": {}, "ttl": KEPT_SECONDS}
 
 
 def _settle(body: Body, own: str, now: float) -> bool:
@@ -205,18 +251,28 @@ def _settle(body: Body, own: str, now: float) -> bool:
     expired = [key for key, hold in body["reserved"].items() if hold["until"] <= now and key != own]
     for key in expired:
         hold = body["reserved"].pop(key)
-        _add(body, hold, Usage(hold["input_tokens"], hold["output_tokens"]), hold["micro_usd"])
+        _add(body, key, hold, Usage(hold["input_tokens"], hold["output_tokens"]), hold["micro_usd"])
     return bool(expired)
 
 
-def _add(body: Body, hold: Body, usage: Usage, micro_usd: int | None) -> None:
-    nothing = {"steps": 0, "input_tokens": 0, "output_tokens": 0, "micro_usd": 0, "unpriced": 0}
+def _add_tools(body: Body, agent: str, tools: Sequence[ToolUse]) -> None:
+    if body["type"] != USER:
+        return
+    for use in tools:
+        sums = body.setdefault("tools", {}).setdefault(agent, {}).setdefault(use.tool, {})
+        for name, amount in use.amounts.items():
+            sums[name] = sums.get(name, 0) + amount
+
+
+def _add(body: Body, key: str, hold: Body, usage: Usage, micro_usd: int | None) -> None:
+    nothing = {"steps": 0, "input_tokens": 0, "output_tokens": 0, "micro_usd": 0, "unpriced": 0, "tasks": 0}
     use = body["use"].setdefault(hold["agent"], {}).setdefault(hold["model"], nothing)
     use["steps"] += 1
     use["input_tokens"] += usage.input_tokens
     use["output_tokens"] += usage.output_tokens
     use["micro_usd"] += micro_usd or 0
     use["unpriced"] += micro_usd is None
+    use["tasks"] = use.get("tasks", 0) + key.endswith("/1")
 
 
 def _spent(body: Body) -> Spent:

@@ -8,11 +8,12 @@ Exception
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, overload
 
 from pydantic import BaseModel
 
+from perdure.domain.budget import MICRO
 from perdure.domain.messages import ToolSpec
 from perdure.tools.approval import NEVER, check_policy
 from perdure.tools.schema import declaration
@@ -103,6 +104,13 @@ class Outbox(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Meter:
+    """What an attempt at a call has cost so far."""
+
+    micro_usd: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class ToolContext:
     """Who a tool is called for. A parameter annotated with it receives it and is hidden from the model.
@@ -119,6 +127,16 @@ class ToolContext:
     documents: DocumentSearch
     facts: Facts
     outbox: Outbox
+    meter: Meter = field(default_factory=Meter)
+
+    def spent(self, usd: float) -> None:
+        """Say that this call cost something, in US dollars: what a search service asks for a query, say.
+
+        It is shown with the call and in `GET /api/usage`. No budget counts it.
+        """
+        if not (math.isfinite(usd) and usd >= 0):
+            raise ValueError(f"a cost is an amount of US dollars, not {usd!r}")
+        self.meter.micro_usd += round(usd * MICRO)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -162,7 +162,7 @@ def test_use_is_told_by_day_agent_model_and_user_to_those_it_concerns(app: App, 
     [row] = used(cat, by="agent,model,user")["usage"]
     assert row == {
         "day": None, "agent": "plain", "model": "scripted", "user": "cat",
-        "steps": 2, "input_tokens": 200, "output_tokens": 20, "cost_usd": 0.00024,
+        "tasks": 2, "steps": 2, "input_tokens": 200, "output_tokens": 20, "cost_usd": 0.00024,
     }  # fmt: skip
     assert {one["user"] for one in own["usage"]} == {"cat"}
     assert {one["day"] for one in own["usage"]} <= {str(day), str(day + timedelta(days=1))}

@@ -19,6 +19,8 @@ from perdure.loop.answering import DETAIL, MAX_REPLY_BYTES, SPREAD
 from perdure.loop.model_step import take_step
 from perdure.models.port import ModelLimited, ModelRejected, ModelRequest, ModelUnavailable
 from perdure.settings import Settings
+from perdure.tools import Tool, tool
+from perdure.tools.registry import ToolRegistry
 from tests.scripted_model import ModelStep, ScriptedModel
 
 pytestmark = pytest.mark.anyio
@@ -71,7 +73,7 @@ async def test_the_model_is_asked_with_the_instructions_the_query_and_the_tools_
             ("system", "Be exact."),
             ("user", "What is 1+1?"),
         ]
-        # A tool that a later deployment dropped is not offered.
+        # Of a task whose tools were not stored with it, those that there are.
         assert [tool.name for tool in request.tools] == ["calculate", "current_time"]
 
     with follow(ModelStep(as_expected, says("2."))) as script:
@@ -212,6 +214,54 @@ async def test_a_call_of_a_tool_that_is_not_there_is_settled_and_not_scheduled(a
     settled, prepared = (await app.tasks.record("tenant", "task")).calls
     assert (settled.state, prepared.state) == (CallState.FAILED, CallState.PREPARED)
     assert settled.content == "There is no tool 'dropped_tool'. The tools are: calculate, current_time."
+
+
+def declared(function: Callable[..., object]) -> Tool:
+    return tool(idempotent=True)(function)
+
+
+async def test_a_task_sees_its_tools_as_they_were_when_it_began(app: Services) -> None:
+    """Since then, one was changed and one dropped: the model is told so when it calls them."""
+
+    def look_up(city: str) -> str:
+        """Look a city up."""
+        return city
+
+    before, dropped = declared(look_up), declared(fly)
+
+    def changed(city: str, country: str) -> str:
+        """Look a city up in its country."""
+        return city + country
+
+    changed.__name__ = "look_up"
+    after = replace(app, tools=ToolRegistry([declared(changed)]))
+    agent = replace(AGENT, tools=("look_up", "fly"))
+    await app.tasks.add(replace(TASK, id="old", agent=agent), [before.spec, dropped.spec])
+    at = replace(REF, task="old")
+
+    def as_it_began(request: ModelRequest) -> None:
+        assert list(request.tools) == [before.spec, dropped.spec]
+
+    old, new = '{"city": "Turin"}', '{"city": "Turin", "country": "IT"}'
+    calls = ToolCall("a", "look_up", old), ToolCall("b", "fly", "{}"), ToolCall("c", "look_up", new)
+    with ScriptedModel([ModelStep(as_it_began, says("", *calls, ToolCall("d", "never", "{}")))]) as model:
+        outcome = await take_step(replace(after, model=model), at)
+    # What fits the tool as it is now may run.
+    assert outcome == StepOutcome("calls", ((2, "look_up"),))
+    record = await app.tasks.record("tenant", "old")
+    assert [call.content for call in record.calls] == [
+        "look_up was changed since this task began, and this call does not fit it any more, so it was not run. "
+        "The arguments of look_up do not fit its parameters: country is missing.",
+        "The tool 'fly' is not available any more: the app was changed since this task began. "
+        "There are still: look_up.",
+        None,
+        "There is no tool 'never'. The tools are: look_up.",
+    ]
+
+
+def fly() -> str:
+    """Fly."""
+    return "flown"
 
 
 async def test_a_task_that_has_ended_asks_nothing_more(app: Services, follow: Follow) -> None:

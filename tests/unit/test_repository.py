@@ -32,7 +32,18 @@ PURE = (
 SCREEN, LONGEST = 110, 400
 """Most lines of a file in triggers/, orchestrators/ or activities/, and of any other."""
 
-HEAVY = ("openai", "azure.cosmos", "azure.identity", "numpy", "pint", "opentelemetry.sdk", "aiohttp", "genai_prices")
+HEAVY = (
+    "openai",
+    "azure.cosmos",
+    "azure.identity",
+    "numpy",
+    "pint",
+    "opentelemetry.sdk",
+    "opentelemetry.exporter",
+    "azure.monitor",
+    "aiohttp",
+    "genai_prices",
+)
 
 
 def ignored() -> list[str]:
@@ -86,6 +97,13 @@ def test_nothing_deployed_imports_the_devhost_or_the_tests() -> None:
 def test_an_orchestrator_imports_nothing_but_the_domain_durable_types_and_plain_data(path: Path) -> None:
     foreign = {name for name in imports(path) if not any(f"{name}.".startswith(f"{may}.") for may in PURE)}
     assert foreign == set()
+
+
+def test_one_module_alone_imports_the_sdk_and_the_exporters_of_opentelemetry() -> None:
+    """import-linter tells apart no packages of others below their first name."""
+    heavy = ("opentelemetry.sdk", "opentelemetry.exporter", "azure.monitor")
+    found = {path.name for path in python_files(*DEPLOYED) if any(name.startswith(heavy) for name in imports(path))}
+    assert found == {"exporters.py"}
 
 
 @pytest.mark.parametrize("path", python_files("orchestrators"), ids=lambda path: path.name)
@@ -170,15 +188,16 @@ def test_importing_the_app_opens_no_connection_and_writes_no_file(tmp_path: Path
 def settings_of_the_code() -> set[str]:
     kept = {f"PERDURE_KEEP_{field.name.upper()}_DAYS" for field in dataclasses.fields(Retention)}
     limits = {f"PERDURE_LIMIT_{rate.upper()}" for rate in LIMITS}
-    code = "".join((ROOT / "perdure" / name).read_text("utf-8") for name in ("settings.py", "allowances.py"))
-    return kept | limits | set(re.findall(r'"((?:PERDURE|OPENAI|AZURE_OPENAI|COSMOS)_[A-Z_]+)"', code))
+    files = ("settings.py", "alert_settings.py", "allowances.py", "telemetry/settings.py")
+    code = "".join((ROOT / "perdure" / name).read_text("utf-8") for name in files)
+    return kept | limits | set(re.findall(r'"((?:PERDURE|OPENAI|AZURE_OPENAI|COSMOS|OTEL)_[A-Z_]+)"', code))
 
 
 def test_every_setting_is_in_the_readme_and_in_the_settings_example() -> None:
     table = set(re.findall(r"^\| `([A-Z]+_[A-Z_]+)`", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE))
     assert table == settings_of_the_code()
     example = json.loads((ROOT / "local.settings.json.example").read_text("utf-8"))["Values"]
-    ours = {name for name in example if name.startswith(("PERDURE_", "OPENAI_", "AZURE_OPENAI_", "COSMOS_"))}
+    ours = {name for name in example if name.startswith(("PERDURE_", "OPENAI_", "AZURE_OPENAI_", "COSMOS_", "OTEL_"))}
     assert ours == settings_of_the_code()
 
 
@@ -210,13 +229,19 @@ def test_every_locked_version_has_hashes_and_no_address(lock: str) -> None:
     assert "https://" not in text
 
 
+EVER_BETA = {
+    "azure-monitor-opentelemetry-exporter",
+    "opentelemetry-exporter-http-transport",
+    "opentelemetry-exporter-otlp-common",
+    "opentelemetry-semantic-conventions",
+}
+"""Packages that have only ever been published as betas. Stable ones depend on each of them."""
+
+
 def test_only_the_durable_package_is_a_pre_release() -> None:
     pins = re.findall(r"^([a-z0-9][^\s=]*)==(\S+)", (ROOT / "requirements.txt").read_text("utf-8"), re.MULTILINE)
-    # OpenTelemetry's semantic conventions have only ever been published as betas.
-    assert {name for name, version in pins if re.search(r"(a|b|rc|dev)\d+$", version)} == {
-        "azure-functions-durable",
-        "opentelemetry-semantic-conventions",
-    }
+    betas = {name for name, version in pins if re.search(r"(a|b|rc|dev)\d+$", version)}
+    assert betas == {"azure-functions-durable", *EVER_BETA}
 
 
 def test_every_direct_dependency_is_locked() -> None:

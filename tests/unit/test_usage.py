@@ -1,8 +1,9 @@
 """What is written down of the use of models: once, whatever is repeated, and whoever dies at whatever moment."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal, cast
 
@@ -18,10 +19,11 @@ from perdure.domain.budget import Budget, BudgetBusy, BudgetExceeded, Call, Pric
 from perdure.domain.messages import ModelReply, ToolCall, Usage
 from perdure.domain.references import StepRef
 from perdure.domain.task import Agent, Limits, Reason, Task
+from perdure.domain.tool_use import ToolUse
 from perdure.loop.model_step import take_step
 from perdure.models.port import ModelError, ModelRejected, ModelUnavailable
 from perdure.settings import Settings
-from perdure.stores.usage import UsageStore, Used
+from perdure.stores.usage import ToolsUsed, UsageStore, Used
 from tests.counting_documents import COUNTED
 from tests.scripted_model import ModelStep, ScriptedModel
 
@@ -53,15 +55,15 @@ def usage(documents: Documents, user_day: Budget = MUCH, tenant_month: Budget = 
 
 
 async def used(store: UsageStore, user: str = "ann", at: date = DAY) -> list[Used]:
-    return [one async for one in store.of_user("t", user, at, at)]
+    return [one async for one in store.of_user("t", user, at, at) if isinstance(one, Used)]
 
 
 async def stored(documents: Documents) -> dict[str, Any]:
     return {one.body["type"]: one.body for one in (await documents.page(CONTROLS, ("t", "usage"))).items}
 
 
-def use(steps: int, input: int, output: int) -> Used:
-    return Used(AT.date(), "ann", "helper", "m", steps, input, output, input + 2 * output, 0)
+def use(steps: int, input: int, output: int, tasks: int = 1) -> Used:
+    return Used(AT.date(), "ann", "helper", "m", steps, input, output, input + 2 * output, 0, tasks)
 
 
 async def test_a_call_is_reserved_and_then_counted_as_what_it_came_to(documents: SqliteDocuments) -> None:
@@ -235,8 +237,34 @@ async def test_whenever_a_worker_dies_the_next_counts_the_step_once(
         assert (await take_step(worker(documents, REPLY), REF)).kind == "calls"
     assert (
         await counted(documents)
-        == [{"steps": 1, "input_tokens": 90, "output_tokens": 10, "micro_usd": 110, "unpriced": 0}] * 2
+        == [{"steps": 1, "input_tokens": 90, "output_tokens": 10, "micro_usd": 110, "unpriced": 0, "tasks": 1}] * 2
     )
+
+
+async def test_the_tools_before_a_call_are_counted_with_it_once_and_for_the_user_alone(
+    documents: SqliteDocuments,
+) -> None:
+    store, later = usage(documents), replace(CALL, step=2)
+    tools = [ToolUse("search", calls=2, failed=1, milliseconds=1500, micro_usd=10_000)]
+    await store.reserve(later)
+    for _ in range(3):
+        await store.commit(later, Usage(90, 10), tools)
+    await store.add_tools("t", "ann", "helper", AT, [ToolUse("search", calls=1), ToolUse("calculate", calls=1)])
+    found = [one async for one in store.of_user("t", "ann", DAY, DAY) if isinstance(one, ToolsUsed)]
+    assert [one.use for one in found] == [
+        ToolUse("search", calls=3, failed=1, milliseconds=1500, micro_usd=10_000),
+        ToolUse("calculate", calls=1),
+    ]
+    assert {(one.day, one.user, one.agent) for one in found} == {(DAY, "ann", "helper")}
+    assert "search" not in str((await stored(documents))["tenantUsage"])
+
+
+async def test_a_day_is_told_of_once(documents: SqliteDocuments) -> None:
+    """By two workers at the same moment, too."""
+    stores = [usage(documents), usage(documents)]
+    told = await asyncio.gather(*(store.note_alert("t", "ann", DAY) for store in stores * 3))
+    assert sum(told) == 1
+    assert await stores[0].note_alert("t", "ann", DAY + timedelta(days=1))
 
 
 async def test_the_last_crash_tried_is_after_the_last_operation(documents: SqliteDocuments) -> None:

@@ -119,7 +119,7 @@ class StartedTask(ManagementUrls):
 
 
 class ToolCallView(BaseModel):
-    """One tool call; `result` is what the model was told, cut to 4,096 characters.
+    """One tool call; `result` is what the model was told, cut to 4,096 characters. `cost_usd` is what the tool said.
 
     Attributes:
         same_as: The call of the same turn that this one repeats. It is not run, and has the outcome of that one.
@@ -136,6 +136,7 @@ class ToolCallView(BaseModel):
     result_truncated: bool
     started_at: datetime | None
     ended_at: datetime | None
+    cost_usd: float
 
     @classmethod
     def of(cls, call: LedgerEntry) -> "ToolCallView":
@@ -152,6 +153,7 @@ class ToolCallView(BaseModel):
             result_truncated=content is not None and len(content) > CONTENT,
             started_at=call.started_at,
             ended_at=call.ended_at,
+            cost_usd=call.micro_usd / MICRO,
         )
 
 

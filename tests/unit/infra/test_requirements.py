@@ -12,7 +12,8 @@ from tests.unit.test_repository import DEPLOYED, ignored, imports, python_files,
 NOT_IMPORTED = {
     "aiohttp": "the transport of azure.identity.aio and azure.cosmos.aio",
     "fastapi-offline": "its assets are read as files",
-    "opentelemetry-sdk": "found by the worker when telemetryMode is OpenTelemetry",
+    "azure-monitor-opentelemetry-exporter": "found by its name: perdure/telemetry/exporters.py",
+    "opentelemetry-exporter-otlp-proto-http": "likewise",
     "tzdata": "read by zoneinfo",
 }
 """Declared dependencies that no line of deployed code imports by their own name, and what they are for."""
