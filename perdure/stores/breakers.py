@@ -23,6 +23,7 @@ from perdure.documents.containers import CONTROLS
 from perdure.documents.port import Body, Documents, Partition, StoreUnavailable
 from perdure.domain.breaker import Breaker, Policy, State
 from perdure.stores.contended import ContendedDocuments
+from perdure.telemetry import metrics
 
 KIND = "breakers"
 SYSTEM = "system"
@@ -170,6 +171,7 @@ class Breakers:
         seen, _ = self._seen.get((tenant, name), (Breaker(), 0.0))
         if (breaker.state is State.CLOSED) != (seen.state is State.CLOSED):
             logger.warning("The breaker of %s is %s", name, breaker.state)
+        metrics.breaker_changed(name, metrics.BreakerState[breaker.state.name])
         self._seen[tenant, name] = breaker, self._clock() + FRESH_SECONDS
         self._seen.move_to_end((tenant, name))
         if len(self._seen) > REMEMBERED:

@@ -247,7 +247,7 @@ async def test_a_task_sees_its_tools_as_they_were_when_it_began(app: Services) -
     with ScriptedModel([ModelStep(as_it_began, says("", *calls, ToolCall("d", "never", "{}")))]) as model:
         outcome = await take_step(replace(after, model=model), at)
     # What fits the tool as it is now may run.
-    assert outcome == StepOutcome("calls", ((2, "look_up"),))
+    assert outcome == StepOutcome("calls", ((2, "look_up"),), timeout=30.0)
     record = await app.tasks.record("tenant", "old")
     assert [call.content for call in record.calls] == [
         "look_up was changed since this task began, and this call does not fit it any more, so it was not run. "
