@@ -98,6 +98,10 @@ def test_timers_fire_in_the_order_of_their_times_whatever_the_clock_does(hub: Co
 
 def test_no_orchestrator_sees_time_go_back(hub: ControlledHub) -> None:
     start(hub, "x")
+    send(hub, "x")
+    hub.answer(hub.episode("x"))
+    hub.advance(10 * HOUR)
+    send(hub, "x")
     seen: list[int] = []
     for jump, action in ((-HOUR, None), (10, None), (-2 * HOUR, end(CONTINUED)), (-HOUR, None), (-10, None)):
         item = hub.episode("x")

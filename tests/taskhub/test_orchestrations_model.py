@@ -160,7 +160,7 @@ class Orchestrations(RuleBasedStateMachine):
 
     @rule(id=ids, data=st.data())
     def send_something(self, id: str, data: st.DataObject) -> None:
-        ask = data.draw(st.sampled_from([self.raise_event, self.raise_event, self.suspend, self.resume]))
+        ask = data.draw(st.sampled_from([self.raise_event, self.raise_event, self.suspend, self.suspend, self.resume]))
         ask(id)
 
     def raise_event(self, id: str) -> None:

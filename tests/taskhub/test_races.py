@@ -5,6 +5,7 @@ from pathlib import Path
 
 import durabletask.internal.orchestrator_service_pb2 as pb
 import pytest
+from google.protobuf.wrappers_pb2 import StringValue
 
 from devhost.taskhub.client import Refused
 from devhost.taskhub.state import timestamp
@@ -310,3 +311,32 @@ def test_the_end_of_an_orchestration_frees_what_it_asked_for_before_that_was_wri
     assert operation_names(performing(hub)) == ["after"]
     hub.crash()
     assert operation_names(performing(hub)) == ["after"]
+
+
+def test_a_suspended_orchestration_is_not_run_until_it_is_resumed_or_terminated(hub: ControlledHub) -> None:
+    start(hub, "x")
+    hub.answer(hub.episode("x"), activity(1))
+    hub.ask(hub.hub.SuspendInstance(pb.SuspendRequest(instanceId="x")))
+    hub.answer(hub.episode("x"))
+    hub.finish(hub.of_kind("activityRequest")[0])
+    hub.crash()
+    assert not hub.items
+    hub.ask(hub.hub.ResumeInstance(pb.ResumeRequest(instanceId="x")))
+    new = hub.episode("x").orchestratorRequest.newEvents
+    assert [e.WhichOneof("eventType") for e in new] == ["orchestratorStarted", "taskCompleted", "executionResumed"]
+
+
+def test_a_call_from_within_is_performed_as_soon_as_its_critical_section_is_granted(hub: ControlledHub) -> None:
+    start(hub, "x")
+    signal(hub, "before")
+    call = pb.EntityOperationCalledEvent(
+        operation="within",
+        requestId="1",
+        targetInstanceId=StringValue(value="@counter@a"),
+        parentInstanceId=StringValue(value="x"),
+    )
+    called = pb.OrchestratorAction(id=2, sendEntityMessage=pb.SendEntityMessageAction(entityOperationCalled=call))
+    hub.answer(hub.episode("x"), lock("section", "@counter@a"), called)
+    assert operation_names(performing(hub)) == ["before"]
+    perform(hub)
+    assert operation_names(performing(hub)) == ["within"]
