@@ -1,5 +1,6 @@
 """Three hundred tasks while provider and store fail at random: each ends as documented, and no effect comes twice."""
 
+import contextlib
 import json
 import os
 from collections import Counter
@@ -22,7 +23,7 @@ from tests.survival.faults import FINAL, MODEL_TIMEOUT, NONSENSE, PASSING, STORE
 
 SEED = int(os.environ.get("SURVIVAL_SEED", "7"))
 TASKS = 300
-AT_ONCE = 48
+AT_ONCE = 32
 STORE_FAULTS = 0.02
 """The share of requests to the store that meet a fault. A task makes about fifty."""
 
@@ -93,11 +94,16 @@ def _run(app: App, order: str) -> str:
     """Start a task, however often that takes, and wait for its end; its id."""
     body, headers = {"query": f"Order {order}", "agent": "clerk"}, {"Idempotency-Key": order}
 
-    def start() -> httpx.Response:
-        return app.client.post("/agent/task", json=body, headers=headers)
+    def start() -> dict[str, Any] | None:
+        with contextlib.suppress(httpx.TimeoutException):
+            answer = app.client.post("/agent/task", json=body, headers=headers)
+            assert answer.status_code in (202, 503), answer.text
+            return answer.json() if answer.status_code == 202 else None
+        return None
 
-    started = until(start, lambda answer: answer.status_code == 202, 120).json()
-    until(lambda: httpx.get(started["statusQueryGetUri"]), lambda answer: answer.status_code != 202, 240)
+    started = until(start, bool, 240, every=0.5)
+    assert started is not None
+    until(lambda: httpx.get(started["statusQueryGetUri"]), lambda answer: answer.status_code != 202, 240, every=0.5)
     return started["task_id"]
 
 
