@@ -14,6 +14,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 MICROSECONDS = 1_000_000
 
+FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
+"""The years 1 to 9999, which is what a Timestamp may say."""
+
 FINISHED = frozenset(
     {pb.ORCHESTRATION_STATUS_COMPLETED, pb.ORCHESTRATION_STATUS_FAILED, pb.ORCHESTRATION_STATUS_TERMINATED}
 )
@@ -165,7 +168,8 @@ def timestamp(at: int) -> Timestamp:
 
 
 def microseconds(stamp: Timestamp) -> int:
-    return stamp.seconds * MICROSECONDS + stamp.nanos // 1000
+    """A moment; one outside the calendar is its first or last second, for the file takes no greater numbers."""
+    return min(max(stamp.seconds, FIRST_SECOND), LAST_SECOND) * MICROSECONDS + stamp.nanos // 1000
 
 
 def moment(at: int) -> datetime:

@@ -4,6 +4,7 @@ Nothing here waits for real time: the loop's clock is a number, and a commit hap
 """
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Executor, Future
@@ -93,13 +94,11 @@ class ControlledHub:
         self.items: dict[str, pb.WorkItem] = {}
         self._errors: list[BaseException | str] = []
         self.failure: Exception | None = None
-        self._patches = [
-            patch.object(state, "time", SimpleNamespace(time_ns=lambda: self.now() * 1000)),
-            patch.object(journal, "ThreadPoolExecutor", lambda *args, **kwargs: self.disk),
-        ]
-        for patched in self._patches:
-            patched.start()
-        self._open()
+        with contextlib.ExitStack() as patched:
+            patched.enter_context(patch.object(state, "time", SimpleNamespace(time_ns=lambda: self.now() * 1000)))
+            patched.enter_context(patch.object(journal, "ThreadPoolExecutor", lambda *args, **kwargs: self.disk))
+            self._open()
+            self._patched = patched.pop_all()
 
     # Time.
 
@@ -180,8 +179,7 @@ class ControlledHub:
 
     def close(self) -> None:
         self._discard()
-        for patched in self._patches:
-            patched.stop()
+        self._patched.close()
 
     # The worker.
 
@@ -262,7 +260,11 @@ class ControlledHub:
                 on_failure=self._fail,
             )
 
-        self.hub = self.loop.run_until_complete(opened())
+        try:
+            self.hub = self.loop.run_until_complete(opened())
+        except BaseException:
+            self.loop.close()
+            raise
         self.attach()
 
     def _discard(self) -> None:

@@ -166,3 +166,14 @@ def test_instances_are_listed_once_each_though_a_later_one_is_dated_earlier(hub:
         states, token = hub.hub.queries.instances(query)
         listed.extend(state.instanceId for state in states)
     assert listed == [f"i{number}" for number in reversed(range(6))]
+
+
+def test_a_time_outside_the_calendar_harms_nobody_else(hub: ControlledHub) -> None:
+    request = pb.CreateInstanceRequest(instanceId="never", name="Orchestrator")
+    request.scheduledStartTimestamp.seconds = 2**62
+    hub.ask(hub.hub.StartInstance(request))
+    start(hub, "x")
+    action = timer(1, 0)
+    action.createTimer.fireAt.seconds = -(2**62)
+    hub.answer(hub.episode("x"), action)
+    assert fired(hub.episode("x")) == [1]
