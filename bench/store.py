@@ -29,8 +29,6 @@ from tests.counting_documents import CountingDocuments
 from tests.scripted_model import ModelStep, ScriptedModel
 
 STEPS = (1, 10, 100)
-CALLS = tuple(ToolCall(f"c{n}", "calculate", '{"expression": "6 * 7"}') for n in range(2))
-REPLY = ModelReply("I calculate.", CALLS, Usage(100, 20), "scripted")
 
 
 def store_costs() -> str:
@@ -73,10 +71,18 @@ def _shown(counting: CountingDocuments) -> str:
     return ", ".join(f"{count} {name}" for name, count in sorted(counting.requests.items()))
 
 
+def _reply(step: int) -> ModelReply:
+    """Two calls that no other step makes: the same ones again and again would not be run."""
+    calls = tuple(ToolCall(f"c{n}", "calculate", f'{{"expression": "{step + 100} * {n}"}}') for n in range(2))
+    return ModelReply("I calculate.", calls, Usage(100, 20), "scripted")
+
+
 def _app(documents: Documents) -> Services:
     settings = Settings()
     app = build(settings, load_agents(settings.agents_dir, settings.default_agent, tools()), tools(), documents)
-    return dataclasses.replace(app, model=ScriptedModel([ModelStep("", REPLY)] * max(STEPS)))
+    return dataclasses.replace(
+        app, model=ScriptedModel([ModelStep("", _reply(step + 1)) for step in range(max(STEPS))])
+    )
 
 
 def _agent() -> Agent:

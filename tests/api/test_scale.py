@@ -39,7 +39,7 @@ def test_durable_history_grows_by_less_than_3_kb_a_step_whatever_the_messages_we
 
     def step(asked: dict[str, Any]) -> Answer:
         weigh()
-        return Answer(THOUGHT, (call("calculate", expression="1+1"),), piece=50_000)
+        return Answer(THOUGHT, (call("calculate", expression=f"1+{len(sizes)}"),), piece=50_000)
 
     def last(asked: dict[str, Any]) -> Answer:
         weigh()
