@@ -7,6 +7,7 @@
    nobody decides, the model is told that the outcome is unknown.
 """
 
+import logging
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,8 @@ DID_NOT_HAPPEN = "Nobody saw the end of this call; a person found that it did no
 
 GRACE = timedelta(seconds=10)
 """How long after its time-out a dispatched call may still be writing down its outcome."""
+
+logger = logging.getLogger(__name__)
 
 
 def seconds_at_work(entry: LedgerEntry, timeout: float, now: datetime) -> float:
@@ -47,6 +50,7 @@ async def ask(app: Services, ref: CallRef, found: FoundCall) -> CallState:
     else:
         question = _question(task, unknown, now)
         await app.approvals.ask_what_became(ref, found, unknown, question)
+        logger.warning("A person must say what became of call %s of task %s, of %s", question.id, task.id, entry.tool)
         await _count_for_longer(app, task, question)
     return CallState.UNKNOWN
 
