@@ -77,7 +77,7 @@ class CostAlerts:
         try:
             async with asyncio.timeout(SEND_SECONDS), httpx.AsyncClient() as client:
                 (await client.post(webhook, json=payload)).raise_for_status()
-        except (httpx.HTTPError, TimeoutError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             # Not what the error says: it quotes the address.
             logger.warning("The alert about %s %s was not taken: %s", what, which, type(error).__name__)
 

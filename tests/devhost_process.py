@@ -144,9 +144,7 @@ class DevHost:
             self._changed.notify_all()
 
 
-def until[T](
-    act: Callable[[], T], done: Callable[[T], bool], seconds: float = WAIT_SECONDS, every: float = 0.02
-) -> T:
+def until[T](act: Callable[[], T], done: Callable[[T], bool], seconds: float = WAIT_SECONDS, every: float = 0.02) -> T:
     """Repeat an action until its result is as wanted."""
     deadline = time.monotonic() + seconds
     while not done(result := act()):

@@ -166,11 +166,13 @@ async def end(app: Services, task: Task, reason: Reason, detail: str) -> Task:
     """
     with about(Reference(task.tenant, task.id)), spans.part_of(task):
         ending = await app.tasks.end(task.tenant, task.id, reason, None, detail)
-    if ending.was_ours:
-        await tell(app, replace(await app.tasks.record(task.tenant, task.id), task=ending.task))
     await app.approvals.withdraw(Reference(task.tenant, task.id))
     await _leave_thread(app, task)
     await app.active.leave(task.tenant, task.user, task.id)
+    if ending.was_ours:
+        # The task has ended, and whoever asked for it need not hear that nobody is told.
+        with suppress(DocumentError):
+            await tell(app, replace(await app.tasks.record(task.tenant, task.id), task=ending.task))
     return ending.task
 
 

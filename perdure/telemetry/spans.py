@@ -46,7 +46,9 @@ class Span:
 
     def tell(self, attributes: Attributes) -> None:
         """Add attributes."""
-        self._span.set_attributes(_safe(attributes))
+        if self._span.is_recording():
+            safe = {name: redacted(value) if isinstance(value, str) else value for name, value in attributes.items()}
+            self._span.set_attributes(safe)
 
     def failed(self, error: str) -> None:
         """Mark it as failed by an error of a kind. What an error says is never told: it may quote content."""
@@ -206,20 +208,23 @@ def _write(
     token = trace_ids.next_ids.set((own.trace_id, own.span_id))
     try:
         context, start = trace_ids.under(parent), _nanoseconds(begun)
-        span = _tracer.start_span(name, context, attributes=_safe(told), start_time=start)
+        made = _tracer.start_span(redacted(name), context, start_time=start)
     finally:
         trace_ids.next_ids.reset(token)
+    span = Span(made)
+    span.tell(told)
     if error:
-        Span(span).failed(error)
-    span.end(_nanoseconds(ended))
+        span.failed(error)
+    made.end(_nanoseconds(ended))
 
 
 @contextmanager
 def _span(name: str, told: Attributes, kind: SpanKind, parent: Context | None = None) -> Generator[Span]:
     with _tracer.start_as_current_span(
-        redacted(name), parent, kind, _safe(told), record_exception=False, set_status_on_exception=False
+        redacted(name), parent, kind, record_exception=False, set_status_on_exception=False
     ) as made:
         span = Span(made)
+        span.tell(told)
         try:
             yield span
         except BaseException as error:
@@ -229,10 +234,6 @@ def _span(name: str, told: Attributes, kind: SpanKind, parent: Context | None = 
 
 def _tokens(usage: Usage) -> Attributes:
     return {names.INPUT_TOKENS: usage.input_tokens, names.OUTPUT_TOKENS: usage.output_tokens}
-
-
-def _safe(attributes: Attributes) -> Attributes:
-    return {name: redacted(value) if isinstance(value, str) else value for name, value in attributes.items()}
 
 
 def _nanoseconds(at: datetime) -> int:

@@ -85,8 +85,8 @@ def content(message: dict[str, str]) -> dict[str, Any]:
 def recorded() -> list[tuple[str, list[dict[str, Any]]]]:
     """The histories that our orchestrations really wrote, one list of events for each generation."""
     return [
-        (f"{path.stem}-{index}", generation["history"])
-        for path in sorted(HISTORIES.glob("*.json"))
+        (f"{path.parent.name.replace('.', '-')}-{path.stem}-{index}", generation["history"])
+        for path in sorted(HISTORIES.glob("*/*.json"))
         for index, generation in enumerate(json.loads(path.read_text("utf-8")))
     ]
 

@@ -1,8 +1,10 @@
 """Running an orchestrator on a real task hub with activities swapped by name, and recording every turn of it.
 
-`python -m tests.durable.recording` records every scenario of every orchestrator anew into `histories/`. Do that only
-when an orchestrator was changed on purpose and nothing of a released version is in flight: the recordings are what
-protects that.
+    histories/unreleased/   what the orchestrators decide now, recorded anew whenever they are changed on purpose
+    histories/1.2.3/        what they decided in that release, never changed again: its tasks may be in flight
+
+`python -m tests.durable.recording` records every scenario of every orchestrator anew into `unreleased`, and nowhere
+else. `python -m tests.durable.recording release 1.2.3` keeps a copy of that as the release's own.
 
 A recording has one history for each generation, for what continues as new starts an empty one; and for each turn,
 where in that history it began and what the orchestrator decided: every field of every action.
@@ -10,6 +12,8 @@ where in that history it began and what the orchestrator decided: every field of
 
 import base64
 import json
+import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,6 +33,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 from tests.durable.hub import hasty_hub
 
 HISTORIES = Path(__file__).parent / "histories"
+UNRELEASED = "unreleased"
 INSTANCE = "task"
 HOUR = timedelta(hours=1)
 FINISH_SECONDS = 20
@@ -176,11 +181,11 @@ def _end(decided: pb.OrchestratorResponse) -> pb.CompleteOrchestrationAction | N
 
 def save(name: str, generations: list[Generation]) -> None:
     text = json.dumps([_to_json(generation) for generation in generations], indent=1)
-    (HISTORIES / f"{name}.json").write_text(text + "\n", "utf-8")
+    (HISTORIES / UNRELEASED / f"{name}.json").write_text(text + "\n", "utf-8")
 
 
-def load(name: str) -> list[Generation]:
-    return [_from_json(text) for text in json.loads((HISTORIES / f"{name}.json").read_text("utf-8"))]
+def load(name: str, version: str = UNRELEASED) -> list[Generation]:
+    return [_from_json(text) for text in json.loads((HISTORIES / version / f"{name}.json").read_text("utf-8"))]
 
 
 def _to_json(generation: Generation) -> Json:
@@ -197,12 +202,27 @@ def _from_json(generation: Json) -> Generation:
     ]
 
 
-if __name__ == "__main__":
+def keep(version: str, histories: Path = HISTORIES) -> None:
+    """Keep what is recorded as a release's own. Raises FileExistsError: what a release has stays as it is."""
+    shutil.copytree(histories / UNRELEASED, histories / version)
+
+
+def _record() -> None:
     # Here, because the scenarios are written with what stands above.
     from tests.durable import agent_recording, ingestion_recording
 
-    for path in HISTORIES.glob("*.json"):
+    for path in (HISTORIES / UNRELEASED).glob("*.json"):
         path.unlink()
     for scenarios in (agent_recording, ingestion_recording):
         for name, scenario in scenarios.SCENARIOS.items():
             save(name, scenarios.play(scenario).generations)
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case []:
+            _record()
+        case ["release", version]:
+            keep(version)
+        case _:
+            sys.exit(__doc__)

@@ -1,7 +1,11 @@
-"""Recorded histories, replayed: the orchestrator must decide again what it decided when they were recorded."""
+"""Recorded histories of every version, replayed: the orchestrator must decide again what it decided when they were
+recorded."""
 
+import re
+import shutil
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -15,10 +19,15 @@ from perdure.domain.names import AGENT_TASK, INGEST_DOCUMENTS
 from perdure.domain.next_step import CallTools, Wait, decide
 from perdure.domain.references import Run
 from tests.durable import agent_recording, ingestion_recording
-from tests.durable.recording import HISTORIES, INSTANCE, Json, Turn, actions_of, load, take_turn
+from tests.durable.recording import HISTORIES, INSTANCE, UNRELEASED, Json, Turn, actions_of, keep, load, take_turn
 
 ORCHESTRATORS = {AGENT_TASK: agent_task.agent_task, INGEST_DOCUMENTS: ingest_documents.ingest_documents}
-RECORDED = sorted(path.stem for path in HISTORIES.glob("*.json"))
+RETIRED = frozenset[str]()
+"""Releases that have no task in flight any more. Their recordings are gone."""
+
+VERSIONS = sorted(path.name for path in HISTORIES.iterdir())
+EVERY = [(version, path.stem) for version in VERSIONS for path in sorted((HISTORIES / version).glob("*.json"))]
+RECORDED = [name for version, name in EVERY if version == UNRELEASED]
 
 
 def started(turn: Turn) -> pb.ExecutionStartedEvent:
@@ -41,16 +50,16 @@ def differences(name: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", RECORDED)
-def test_every_turn_of_every_generation_is_decided_again_as_it_was(name: str) -> None:
-    for generation in load(name):
+@pytest.mark.parametrize(("version", "name"), EVERY)
+def test_every_turn_of_every_generation_is_decided_again_as_it_was(version: str, name: str) -> None:
+    for generation in load(name, version):
         for turn in generation:
             assert replay(turn) == turn.actions
 
 
-@pytest.mark.parametrize("name", RECORDED)
-def test_a_recording_goes_from_the_start_of_a_task_to_its_end(name: str) -> None:
-    generations = load(name)
+@pytest.mark.parametrize(("version", "name"), EVERY)
+def test_a_recording_goes_from_the_start_of_a_task_to_its_end(version: str, name: str) -> None:
+    generations = load(name, version)
     assert [generation[0].past for generation in generations] == [[]] * len(generations)
     ends = [generation[-1].actions[-1]["completeOrchestration"]["orchestrationStatus"] for generation in generations]
     assert ends == ["ORCHESTRATION_STATUS_CONTINUED_AS_NEW"] * (len(ends) - 1) + ["ORCHESTRATION_STATUS_COMPLETED"]
@@ -59,6 +68,22 @@ def test_a_recording_goes_from_the_start_of_a_task_to_its_end(name: str) -> None
 def test_there_is_a_recording_of_every_scenario() -> None:
     # As lists: two scenarios of one name would be one recording.
     assert sorted([*agent_recording.SCENARIOS, *ingestion_recording.SCENARIOS]) == RECORDED
+
+
+def test_every_release_has_recordings_of_its_own_and_nothing_else_has() -> None:
+    """CONTRIBUTING.md says how a release gets them, and when they may go."""
+    changelog = (HISTORIES.parents[2] / "CHANGELOG.md").read_text("utf-8")
+    released = set(re.findall(r"^## \[?(\d+\.\d+\.\d+)", changelog, re.MULTILINE))
+    assert released >= RETIRED
+    assert {UNRELEASED, *released - RETIRED} == set(VERSIONS) == {version for version, _ in EVERY}
+
+
+def test_a_release_keeps_what_is_recorded_and_is_never_recorded_again(tmp_path: Path) -> None:
+    shutil.copytree(HISTORIES / UNRELEASED, tmp_path / UNRELEASED)
+    keep("1.2.3", tmp_path)
+    assert {path.name for path in (tmp_path / "1.2.3").iterdir()} == {f"{name}.json" for name in RECORDED}
+    with pytest.raises(FileExistsError):
+        keep("1.2.3", tmp_path)
 
 
 def test_every_orchestrator_is_recorded() -> None:

@@ -65,7 +65,7 @@ def test_a_task_with_three_calls_side_by_side_lives_in_cosmos_alone(
     roles = [message["role"] for message in thread(app, "alone")["messages"]]
     assert roles == ["user", "assistant", "tool", "tool", "tool", "assistant"]
 
-    of_task = {task["task_id"], "context", "step-00001", "step-00002"} | call_ids(3)
+    of_task = {task["task_id"], "tools", "context", "step-00001", "step-00002"} | call_ids(3)
     assert set(stored(endpoint, TASKS, "default", task["task_id"])) == of_task
     of_thread = {thread_key("developer", "alone")} | {f"message-{number:08}" for number in range(6)}
     assert set(stored(endpoint, THREADS, "default", thread_key("developer", "alone"))) == of_thread
@@ -87,7 +87,7 @@ def test_a_store_that_throttles_every_request_for_a_while_delays_a_task_and_chan
     assert (task["status"], task["result"]) == ("completed", "Two.")
     assert times_asked(provider, query) == 2
     assert len(list(tmp_path.iterdir())) == 2
-    of_task = {task["task_id"], "context", "step-00001", "step-00002"} | call_ids(2)
+    of_task = {task["task_id"], "tools", "context", "step-00001", "step-00002"} | call_ids(2)
     assert set(stored(endpoint, TASKS, "default", task["task_id"])) == of_task
     assert [data["step"] for _, name, data in followed if name == "step"] == [1, 2]
     assert followed[-1][1] == "done"
@@ -105,7 +105,7 @@ def test_a_store_that_goes_away_before_or_after_it_recorded_a_step_delays_the_ta
     assert [entry["state"] for entry in task["tool_calls"]] == ["committed"]
     assert times_asked(provider, query) == 2
     assert len(list(tmp_path.iterdir())) == 1
-    of_task = {task["task_id"], "context", "step-00001", "step-00002", "call-00001-00000"}
+    of_task = {task["task_id"], "tools", "context", "step-00001", "step-00002", "call-00001-00000"}
     assert set(stored(endpoint, TASKS, "default", task["task_id"])) == of_task
     contents = [message["content"] for message in thread(app, tmp_path.name)["messages"]]
     assert [contents[0], *contents[2:]] == [query, "done", "One."]
@@ -126,7 +126,7 @@ def test_a_task_whose_every_write_is_lost_once_before_it_is_done_and_once_after_
     assert [entry["state"] for entry in task["tool_calls"]] == ["committed"] * 2
     assert times_asked(provider, query) == 2
     assert len(list(tmp_path.iterdir())) == 2
-    of_task = {task["task_id"], "context", "step-00001", "step-00002"} | call_ids(2)
+    of_task = {task["task_id"], "tools", "context", "step-00001", "step-00002"} | call_ids(2)
     assert set(stored(endpoint, TASKS, "default", task["task_id"])) == of_task
     page = thread(app, "losing")
     assert ([message["number"] for message in page["messages"]], page["busy"]) == ([0, 1, 2, 3, 4], None)
@@ -208,7 +208,7 @@ def test_a_step_that_outlasted_the_adapters_patience_is_taken_again(
     task = absence.thought
     assert (task["status"], task["usage"]["steps"]) == ("completed", 2)
     assert "42" in task["result"]
-    of_task = {task["task_id"], "step-00001", "step-00002", "call-00001-00000"}
+    of_task = {task["task_id"], "tools", "step-00001", "step-00002", "call-00001-00000"}
     assert set(stored(endpoint, TASKS, "default", task["task_id"])) == of_task
     assert 3 <= times_asked(provider, "Think during the absence") <= 9
 

@@ -87,3 +87,33 @@ def test_a_breaker_shows_its_last_state_until_it_is_stale() -> None:
         {"model gpt-x": 0, "tool search": 1},
         {},
     ]
+
+
+REDACTED = """
+import json
+from datetime import UTC, datetime
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+exporter, provider = InMemorySpanExporter(), TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+trace.set_tracer_provider(provider)
+from perdure.domain.references import CallRef
+from perdure.domain.task import Agent, Limits, Task
+from perdure.telemetry import spans
+agent = Agent("helper", "", "m", (), Limits(5, 60))
+task = Task("task", "ann@example.com", "user", "?", None, agent, {}, datetime.now(UTC))
+try:
+    with spans.tool_call(task, CallRef("ann@example.com", "task", 1, 0), "echo"):
+        raise RuntimeError("the colour is ultramarine")
+except RuntimeError:
+    [span] = exporter.get_finished_spans()
+    print(json.dumps({**span.attributes, "said": span.status.description, "events": len(span.events)}))
+"""
+
+
+def test_attributes_are_redacted_and_an_error_is_told_by_its_kind_alone() -> None:
+    said = json.loads(in_a_fresh_process(REDACTED))
+    assert (said["perdure.tenant"], said["error.type"]) == ("[e-mail]", "RuntimeError")
+    assert (said["said"], said["events"]) == (None, 0)
