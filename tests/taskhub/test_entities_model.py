@@ -339,7 +339,7 @@ def operations(request: pb.EntityRequest) -> list[pb.HistoryEvent]:
 
 
 def message(**sent: object) -> pb.OrchestratorAction:
-    return pb.OrchestratorAction(id=1, sendEntityMessage=pb.SendEntityMessageAction(**sent))  # pyright: ignore
+    return pb.OrchestratorAction(id=1, sendEntityMessage=pb.SendEntityMessageAction(**sent))
 
 
 TestEntities = Entities.TestCase
