@@ -61,6 +61,10 @@ class Events:
         yield durable.when_any([self.decided, ctx.create_timer(timedelta(seconds=seconds)), self.cancelled])
         if self.cancelled.is_complete:
             return Finish(Reason.CANCELLED)
-        run = run.after_pause(ctx.current_utc_datetime - begun)
+        return self.after_pause(ctx, run, ctx.current_utc_datetime - begun)
+
+    def after_pause(self, ctx: durable.OrchestrationContext, run: Run, pause: timedelta) -> Run:
+        """Set the deadline anew after time that does not count."""
+        run = run.after_pause(pause)
         self.deadline = ctx.create_timer(run.deadline_utc)
         return run

@@ -1,14 +1,17 @@
 """The end of a task: its turn in the thread, its status, its reason, and what it found."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from perdure.bootstrap import Services
+from perdure.documents.port import DocumentMissing
 from perdure.domain.conversation import turn
 from perdure.domain.partial import last_text, partial_answer
 from perdure.domain.references import Closing
 from perdure.domain.task import Reason, TaskRecord
 from perdure.domain.thread import LeaseLost, leave
+from perdure.loop.asked import answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,14 @@ async def finish(app: Services, end: Closing) -> Finished:
     task = await app.tasks.finish(end.tenant, end.task, reason, result, detail)
     if task.agent.approval or any(call.doubts for call in record.calls):
         await app.approvals.withdraw(end)
-    await app.active.leave(task.tenant, task.user, task.id)
-    return Finished(replace(record, task=task), next_writer)
+    if task.origin is None:
+        await app.active.leave(task.tenant, task.user, task.id)
+    for asked in record.open_tasks:
+        with suppress(DocumentMissing):
+            await finish(app, Closing(end.tenant, asked, 0, Reason.CANCELLED, "The task that asked it has ended."))
+    record = replace(record, task=task)
+    await answer(app, record)
+    return Finished(record, next_writer)
 
 
 async def _leave_thread(app: Services, end: Closing, thread_id: str) -> str | None:

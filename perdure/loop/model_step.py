@@ -12,9 +12,11 @@ from perdure.domain.task import SETTLED, CallState, LedgerEntry, Step
 from perdure.domain.thread import LeaseLost, hold
 from perdure.loop.answering import ask, still_down
 from perdure.loop.approvals import approvals_for
+from perdure.loop.asked import add_asks, prepare_asks
 from perdure.loop.paid_reply import call_of
 from perdure.loop.tool_call import prepare
 from perdure.models.port import ModelRequest
+from perdure.tools.asking import asking
 
 
 async def take_step(app: Services, ref: StepRef) -> StepOutcome:
@@ -22,7 +24,7 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
     if ref.thread is not None:
         now = datetime.now(UTC)
         try:
-            await app.threads.change(ref.tenant, ref.thread, lambda thread: hold(thread, ref.task, now))
+            await app.threads.change(ref.tenant, ref.thread, lambda thread: hold(thread, ref.writer, now))
         except LeaseLost:
             return StepOutcome("lease_lost")
     if ref.waiting and (down := await still_down(app, ref)):
@@ -31,6 +33,7 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
     agent = record.task.agent
     # A tool that a later deployment dropped is simply not offered any more.
     tools = {name: tool for name in agent.tools if (tool := app.tools.get(name))}
+    tools |= {tool.name: tool for tool in map(asking, agent.agents)}
     request = ModelRequest(
         agent.model, conversation(record), [tool.spec for tool in tools.values()], agent.limits.max_output_tokens
     )
@@ -50,19 +53,28 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
     calls = prepare(ref, step, tools, agent)
     if verdict.refusal:
         calls = [_refused(call, step, verdict.refusal) for call in calls]
+    calls, asks = prepare_asks(ref, record.with_step(step), calls)
     if calls:
         await app.tasks.add_calls(ref, calls)
     if verdict.ends:
         return StepOutcome(verdict.ends)
     if is_empty(step):
-        return StepOutcome("empty")
+        return StepOutcome("empty", elsewhere=record.steps_elsewhere)
     if not calls:
         return StepOutcome("answer")
     asked = approvals_for(record.task, calls)
     await app.approvals.ask(ref, asked)
-    run = [call for call in calls if call.state is CallState.PREPARED and call.same_as is None]
+    ready = [call for call in calls if call.state is CallState.PREPARED and call.same_as is None]
+    run = [call for call in ready if call.asked is None]
     longest = max((tools[call.tool].timeout for call in run), default=0.0)
-    return StepOutcome("calls", tuple((call.index, call.tool) for call in run), awaiting=len(asked), timeout=longest)
+    return StepOutcome(
+        "calls",
+        tuple((call.index, call.tool) for call in run),
+        awaiting=len(asked),
+        timeout=longest,
+        asks=await add_asks(app, asks),
+        elsewhere=record.steps_elsewhere,
+    )
 
 
 def _refused(call: LedgerEntry, step: Step, why: str) -> LedgerEntry:

@@ -1,12 +1,13 @@
 """Agent files: the shipped ones are right, and a wrong one is told where and why."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from perdure.agents import AgentError, load_agents
-from perdure.domain.budget import FREE, Budget
-from perdure.domain.task import Offer
+from perdure.agents import AgentError, Agents, load_agents
+from perdure.domain.budget import FREE, Budget, Price
+from perdure.domain.task import Agent, Offer
 from perdure.settings import ROOT
 from perdure.tools import tool
 from perdure.tools.registry import ToolRegistry, discover
@@ -33,6 +34,10 @@ def wipe() -> str:
 REGISTRY = ToolRegistry([count_words])
 
 
+def frozen(agents: Agents, name: str, tools: ToolRegistry, prices: Mapping[str, Price | None] | None = None) -> Agent:
+    return agents.frozen(agents.by_name[name], "small", tools, prices or {})
+
+
 def test_the_shipped_agents_load_with_the_shipped_tools() -> None:
     import activities.tools
 
@@ -46,7 +51,7 @@ def test_a_file_says_all_there_is_to_an_agent(tmp_path: Path) -> None:
     text = GOOD + "model: big\ntools: [count_words]\nlimits: {max_steps: 3, max_seconds: 9.5}\nbudget: {usd: 0.3}\n"
     text += "fallback: [small, big, other, small]\n"
     (tmp_path / "helper.yaml").write_text(text)
-    agent = load_agents(tmp_path, "helper", REGISTRY).by_name["helper"].frozen("small", REGISTRY, {"big": FREE})
+    agent = frozen(load_agents(tmp_path, "helper", REGISTRY), "helper", REGISTRY, {"big": FREE})
     assert (agent.budget, agent.price) == (Budget(None, 300_000), FREE)
     assert (agent.model, agent.tools, agent.limits.max_steps, agent.limits.max_seconds) == (
         "big",
@@ -63,8 +68,8 @@ def test_an_agent_decides_otherwise_than_its_tools_which_calls_need_approval(tmp
         GOOD.replace("helper", "bold") + "tools: [count_words, wipe]\napproval: {wipe: never}\n"
     )
     registry = ToolRegistry([count_words, wipe])
-    agents = load_agents(tmp_path, "helper", registry).by_name
-    policies = {name: agent.frozen("small", registry, {}).approval for name, agent in agents.items()}
+    agents = load_agents(tmp_path, "helper", registry)
+    policies = {name: frozen(agents, name, registry).approval for name in agents.by_name}
     assert policies == {
         "helper": {"count_words": "len(text) > 5", "wipe": "always"},
         "bold": {},
@@ -73,7 +78,7 @@ def test_an_agent_decides_otherwise_than_its_tools_which_calls_need_approval(tmp
 
 def test_an_agent_without_a_model_takes_the_default_one(tmp_path: Path) -> None:
     (tmp_path / "helper.yaml").write_text(GOOD)
-    assert load_agents(tmp_path, "helper", REGISTRY).by_name["helper"].frozen("small", REGISTRY, {}).model == "small"
+    assert frozen(load_agents(tmp_path, "helper", REGISTRY), "helper", REGISTRY).model == "small"
 
 
 @pytest.mark.parametrize(
