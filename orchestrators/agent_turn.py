@@ -9,7 +9,7 @@ from typing import Any
 
 from durabletask import task as durable
 
-from orchestrators.waits import Events, Steps
+from orchestrators.waits import OUT_OF_TIME, Events, Steps
 from perdure.domain.names import AGENT_TASK, CANCEL
 from perdure.domain.next_step import Finish
 from perdure.domain.references import Ask, Run
@@ -35,7 +35,10 @@ def await_agents(ctx: durable.OrchestrationContext, run: Run, events: Events, as
     if events.cancelled.is_complete:
         return Finish(Reason.CANCELLED)
     paused = max((task.get_result()["paused"] for task in asked.values() if has_answer(task)), default=0.0)
-    return events.after_pause(ctx, run, timedelta(seconds=paused)) if paused else run
+    if paused:
+        run = events.after_pause(ctx, run, timedelta(seconds=paused))
+    # Looked at before anything else is begun: they may have ended because the time is over.
+    return OUT_OF_TIME if ctx.current_utc_datetime >= run.deadline_utc else run
 
 
 def has_answer(task: durable.Task[Any]) -> bool:
