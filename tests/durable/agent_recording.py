@@ -170,9 +170,9 @@ SCENARIOS = {
     ),
     "reaches_the_time_limit_while_an_agent_is_asked": Scenario([asks()], deadline=PAST),
     "settles_an_agent_that_did_not_say_how_it_ended": Scenario([asks(agents=2), ANSWER], pauses=[BROKEN, 0.0]),
-    # Turn 2 is the one that asks.
+    # Turn 3 is the one that is told that the first has answered.
     "is_cancelled_while_agents_are_asked": Scenario(
-        [asks(agents=2)], pauses=[0.0, Silence()], timers=NONE, raised_after={2: CANCEL}
+        [asks(agents=2)], pauses=[0.0, Silence()], timers=NONE, raised_after={3: CANCEL}
     ),
     "is_cancelled_while_a_tool_runs_beside_an_agent": Scenario(
         [asks("good")], pauses=[Silence()], raised_in={tool_activity("good"): CANCEL}

@@ -1,6 +1,7 @@
 """Agent files: the shipped ones are right, and a wrong one is told where and why."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from perdure.domain.budget import FREE, Budget, Price
 from perdure.domain.task import Agent, Offer
 from perdure.settings import ROOT
 from perdure.tools import tool
+from perdure.tools.approval import is_needed
 from perdure.tools.registry import ToolRegistry, discover
 
 GOOD = "name: helper\ndescription: Helps.\ninstructions: Help.\n"
@@ -128,3 +130,76 @@ def test_a_missing_default_agent_is_told(tmp_path: Path) -> None:
     (tmp_path / "helper.yaml").write_text(GOOD)
     with pytest.raises(AgentError, match=r"'boss'.*found: helper"):
         load_agents(tmp_path, "boss", REGISTRY)
+
+
+def write_agents(folder: Path, **files: str) -> None:
+    for name, rest in files.items():
+        (folder / f"{name}.yaml").write_text(GOOD.replace("helper", name) + rest)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"helper": "agents: [nobody]\n"}, "helper.yaml: agents: no agent is named 'nobody'; there are: helper"),
+        ({"helper": "agents: [othr]\n", "other": ""}, "no agent is named 'othr'; did you mean 'other'?"),
+        ({"helper": "agents: [helper]\n"}, "helper.yaml: agents: they go in a circle: helper -> helper"),
+        (
+            {"helper": "agents: [other]\n", "other": "agents: [third]\n", "third": "agents: [helper]\n"},
+            "helper.yaml: agents: they go in a circle: helper -> other -> third -> helper",
+        ),
+        (
+            {"helper": "agents: [other]\n", "other": "agents: [third]\n", "third": "agents: [other]\n"},
+            "helper.yaml: agents: they go in a circle: helper -> other -> third -> other",
+        ),
+        (
+            {"helper": "tools: [ask_other]\nagents: [other]\n", "other": ""},
+            "helper.yaml: agents: 'ask_other', which asks 'other', is also one of its tools",
+        ),
+        ({"helper": "agents: [Not A Name]\n"}, "helper.yaml: agents.0: String should match pattern"),
+        (
+            {"helper": "agents: [other]\napproval: {wipe: always}\n", "other": ""},
+            "helper.yaml: approval.wipe: it is not among the agent's tools, nor of those it asks",
+        ),
+        (
+            {"helper": "agents: [other]\napproval: {ask_other: always}\n", "other": ""},
+            "helper.yaml: approval.ask_other: it is not among the agent's tools, nor of those it asks",
+        ),
+    ],
+)
+def test_agents_that_cannot_be_asked_are_told(tmp_path: Path, files: dict[str, str], said: str) -> None:
+    write_agents(tmp_path, **files)
+    asking = replace(count_words, name="ask_other")
+    with pytest.raises(AgentError) as raised:
+        load_agents(tmp_path, "helper", ToolRegistry([count_words, wipe, asking]))
+    assert said in str(raised.value)
+
+
+def test_agents_that_are_asked_are_frozen_with_the_one_that_asks(tmp_path: Path) -> None:
+    write_agents(
+        tmp_path, helper="agents: [middle, deep]\n", middle="agents: [deep]\nfallback: [spare]\n", deep="model: big\n"
+    )
+    agents = load_agents(tmp_path, "helper", REGISTRY)
+    agent = frozen(agents, "helper", REGISTRY, {"big": FREE})
+    assert [one.name for one in agent.family] == ["helper", "middle", "deep", "deep"]
+    assert [one.description for one in agent.agents] == ["Helps."] * 2
+    assert agent.agents[1].price == FREE
+    assert agents.models(agents.by_name["helper"], "small") == ("small", "spare", "big")
+
+
+def test_the_stricter_rule_of_those_who_ask_and_of_the_one_that_is_asked_holds(tmp_path: Path) -> None:
+    write_agents(
+        tmp_path,
+        helper="agents: [middle]\ntools: [count_words]\napproval: {count_words: len(text) > 5, wipe: never}\n",
+        middle="agents: [deep]\n",
+        deep="tools: [count_words, wipe]\napproval: {count_words: '\"x\" in text'}\n",
+        alone="tools: [wipe]\napproval: {wipe: never}\n",
+        strict="agents: [alone]\napproval: {wipe: always}\n",
+    )
+    registry = ToolRegistry([count_words, wipe])
+    agents = load_agents(tmp_path, "helper", registry)
+    deep = frozen(agents, "helper", registry).agents[0].agents[0].approval
+    assert deep["wipe"] == "always", "what those above allow is no rule"
+    asked = {text: is_needed(deep["count_words"], {"text": text}) for text in ("short", "longer", "x", "")}
+    assert asked == {"short": False, "longer": True, "x": True, "": False}
+    assert frozen(agents, "strict", registry).agents[0].approval == {"wipe": "always"}
+    assert frozen(agents, "alone", registry).approval == {}, "asked by nobody, it is as it says"
