@@ -265,3 +265,14 @@ def test_nobody_else_sees_the_task_of_an_asked_agent(app: App, provider: Scripte
     task = app.run(provider.plan("Ask a secret", steps), agent="boss")
     other = app.client_for(app.make_key("stranger", "task:read"))
     assert other.get(f"/agent/task/{task['tool_calls'][0]['task_id']}").status_code == 404
+
+
+def test_use_is_counted_once_by_the_agent_that_used_it(app: App, provider: ScriptedProvider) -> None:
+    key = app.make_key("accountant", "task:run", "task:read")
+    client = app.client_for(key)
+    provider.plan("Count this", [Answer("One.", usage=(30, 4))])
+    steps = [Answer(calls=(ask("helper", "Count this"),), usage=(10, 1)), Answer("Counted.", usage=(20, 2))]
+    body = {"query": provider.plan("Have it counted", steps), "agent": "boss"}
+    app.finish(client.post("/agent/task", json=body).json()["task_id"], client=client)
+    used = client.get("/usage", params={"by": "agent"}).raise_for_status().json()["usage"]
+    assert {(one["agent"], one["steps"], one["input_tokens"]) for one in used} == {("boss", 2, 30), ("helper", 1, 30)}

@@ -44,7 +44,7 @@ def test_the_shipped_agents_load_with_the_shipped_tools() -> None:
     import activities.tools
 
     agents = load_agents(ROOT / "agents", "assistant", discover(activities.tools))
-    assert set(agents.by_name) == {"assistant", "correspondent", "researcher"}
+    assert set(agents.by_name) == {"assistant", "coordinator", "correspondent", "researcher"}
     assert agents.get(None) is agents.by_name["assistant"]
     assert agents.get("nobody") is None
 
