@@ -20,12 +20,10 @@ type Asked = dict[Ask, durable.Task[Any]]
 
 
 def ask_agents(ctx: durable.OrchestrationContext, run: Run, asks: tuple[Ask, ...]) -> Asked:
-    now = ctx.current_utc_datetime
+    runs = {ask: run.asking(ask, ctx.current_utc_datetime).to_dict() for ask in asks}
     return {
-        ask: ctx.call_sub_orchestrator(
-            AGENT_TASK, input=run.asking(ask, now).to_dict(), instance_id=ask.task, return_type=dict
-        )
-        for ask in asks
+        ask: ctx.call_sub_orchestrator(AGENT_TASK, input=input, instance_id=ask.task, return_type=dict)
+        for ask, input in runs.items()
     }
 
 

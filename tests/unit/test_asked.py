@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from perdure.domain.budget import Budget, Price, Spent
 from perdure.domain.messages import ToolCall, Usage
 from perdure.domain.references import CallRef, CallsRef, Closing, StepRef
 from perdure.domain.task import Agent, CallState, LedgerEntry, Limits, Reason, Step, Task, TaskRecord
+from perdure.domain.thread import Thread, enter, leave, thread_key
+from perdure.loop.approvals import look
 from perdure.loop.asked import add_asks, prepare_asks
 from perdure.loop.finish import finish
 from perdure.loop.settlement import NO_END
@@ -155,3 +157,18 @@ async def test_an_asked_task_is_not_lost_while_its_asker_may_still_start_it(app:
     await end(app, boss(), Reason.CANCELLED, "Stop.")
     ended = await app.tasks.get("tenant", asked.id)
     assert ended and ended.reason is Reason.CANCELLED
+
+
+async def test_an_asked_task_renews_the_lease_of_its_askers_conversation_and_ends_when_that_is_lost(
+    app: Services,
+) -> None:
+    [asked] = await asking(app, "Well?")
+    key = thread_key("user", "talk")
+    long_ago = datetime.now(UTC) - timedelta(days=1)
+    await app.threads.add(enter(Thread(key, "talk", "tenant", "user", long_ago, long_ago), ID, long_ago))
+    ref = StepRef("tenant", asked.id, 1, key, root=ID)
+    assert (await look(app, ref)).ended is None
+    thread = await app.threads.get("tenant", key)
+    assert thread and thread.writer(datetime.now(UTC)) == ID
+    await app.threads.change("tenant", key, lambda thread: leave(thread, ID, datetime.now(UTC)))
+    assert (await look(app, ref)).ended == "lease_lost"
