@@ -32,7 +32,7 @@ async def finish_task(closing: dict) -> dict[str, Any]:
         "usage": {
             "input_tokens": usage.input_tokens,
             "output_tokens": usage.output_tokens,
-            "steps": len(record.steps),
+            "steps": record.bill.steps,
             "cost_usd": record.cost_usd,
         },
     }

@@ -2,7 +2,7 @@
 
 1. If the task continues a thread, wait until it is the thread's writer.
 2. Ask for a model step and decide what follows.
-3. Run the tool calls it asked for side by side, until each has an outcome.
+3. Run the tool calls it asked for side by side, until each has an outcome; another agent that it asked is one of these.
 4. Wait for a person to decide on those that need approval or whose outcome is unknown, and run what may run (again).
 5. Repeat from 2 until the decision is to finish; then record the end.
 
@@ -75,7 +75,8 @@ def _finish(ctx: durable.OrchestrationContext, run: Run, finish: Finish) -> Step
     output: Json = yield call(ctx, FINISH_TASK, run.closing(finish.reason, finish.detail).to_dict())
     if next_writer := output.pop("next_writer", None):
         ctx.send_event(next_writer, TURN)
-    return output
+    # Who asked an agent does not count the time that it waited for people either.
+    return output | {"paused": run.paused} if run.root else output
 
 
 bp = df.Blueprint()

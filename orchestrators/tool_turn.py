@@ -1,8 +1,10 @@
 """The tool calls of one turn: run side by side, and each brought to an outcome, even one of which nothing is heard.
 
-1. Run them, and wait for all. While none ends for as long as the slowest may take, the rest is given up.
-2. Settle those that ended without an outcome or were given up. One that may still be at work is waited for.
-3. If a person has to say what became of some, or whether others may run, wait for them; otherwise the next step comes.
+1. Ask other agents, and run the tools beside them.
+2. Wait for all tools. While none ends for as long as the slowest may take, the rest is given up.
+3. Settle those that ended without an outcome or were given up. One that may still be at work is waited for.
+4. Wait for the agents, and settle the calls of those that did not say how they ended.
+5. If a person has to say what became of some, or whether others may run, wait for them; otherwise the next step comes.
 """
 
 from collections.abc import Sequence
@@ -11,6 +13,7 @@ from typing import Any
 
 from durabletask import task as durable
 
+from orchestrators.agent_turn import Asked, ask_agents, await_agents, has_answer, stop_agents
 from orchestrators.waits import Events, Move, Steps, call
 from perdure.domain.names import SETTLE_CALLS, tool_activity
 from perdure.domain.next_step import CallTools, Finish, Settled
@@ -25,19 +28,38 @@ KNOWN = (CallState.COMMITTED, CallState.FAILED)
 
 
 def call_tools(ctx: durable.OrchestrationContext, run: Run, events: Events, tools: CallTools) -> Steps[Move]:
-    awaiting = tools.awaiting
-    if tools.calls:
-        ctx.set_custom_status(f"step {run.step}: {len(tools.calls)} tool calls")
-        work = {index: call(ctx, tool_activity(tool), run.call_ref(index).to_dict()) for index, tool in tools.calls}
-        longest = timedelta(seconds=tools.timeout) + ALLOWANCE
-        if finish := (yield from _end_or_stall(ctx, events, list(work.values()), longest)):
-            return finish
-        if left := [index for index, task in work.items() if not _has_outcome(task)]:
-            settled = yield from _settle(ctx, run, events, left)
-            if isinstance(settled, Finish):
-                return settled
-            awaiting = awaiting or settled
-    return run.awaiting_approval() if awaiting else run.next_step()
+    asked = ask_agents(ctx, run, tools.asks)
+    awaiting = yield from _run_tools(ctx, run, events, tools)
+    heard = awaiting if isinstance(awaiting, Finish) else (yield from _hear_agents(ctx, run, events, asked))
+    if isinstance(heard, Finish):
+        stop_agents(ctx, asked)
+        return heard
+    return heard.awaiting_approval() if awaiting or tools.awaiting else heard.next_step()
+
+
+def _run_tools(ctx: durable.OrchestrationContext, run: Run, events: Events, tools: CallTools) -> Steps[Finish | bool]:
+    """Run the tools, and say whether people are asked what became of some."""
+    if not tools.calls:
+        return False
+    ctx.set_custom_status(f"step {run.step}: {len(tools.calls)} tool calls")
+    work = {index: call(ctx, tool_activity(tool), run.call_ref(index).to_dict()) for index, tool in tools.calls}
+    longest = timedelta(seconds=tools.timeout) + ALLOWANCE
+    if finish := (yield from _end_or_stall(ctx, events, list(work.values()), longest)):
+        return finish
+    left = [index for index, task in work.items() if not _has_outcome(task)]
+    return (yield from _settle(ctx, run, events, left)) if left else False
+
+
+def _hear_agents(ctx: durable.OrchestrationContext, run: Run, events: Events, asked: Asked) -> Steps[Move]:
+    if not asked:
+        return run
+    ctx.set_custom_status(f"step {run.step}: {len(asked)} agents")
+    heard = yield from await_agents(ctx, run, events, asked)
+    left = [ask.index for ask, task in asked.items() if not has_answer(task)]
+    if left and isinstance(heard, Run):
+        settled = yield from _settle(ctx, run, events, left)
+        return settled if isinstance(settled, Finish) else heard
+    return heard
 
 
 def _end_or_stall(

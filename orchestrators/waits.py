@@ -22,6 +22,8 @@ RETRY = df.RetryPolicy(
 """For faults outside the loop's own decisions: a store that does not answer, a tool that asks to be tried again.
 Eight attempts span about a minute and a half."""
 
+OUT_OF_TIME = Finish(Reason.TIME_LIMIT, "The task reached its time limit.")
+
 type Move = Run | Finish
 """What a round comes to: go on from here, or end the task."""
 
@@ -51,7 +53,7 @@ class Events:
         """Wait for work; the finish to make when the deadline or a cancellation comes before it."""
         winner = yield durable.when_any([work, self.deadline, self.cancelled])
         if winner is self.deadline:
-            return Finish(Reason.TIME_LIMIT, "The task reached its time limit.")
+            return OUT_OF_TIME
         return Finish(Reason.CANCELLED) if winner is self.cancelled else None
 
     def decision(self, ctx: durable.OrchestrationContext, run: Run, seconds: float) -> Steps[Move]:
@@ -61,6 +63,10 @@ class Events:
         yield durable.when_any([self.decided, ctx.create_timer(timedelta(seconds=seconds)), self.cancelled])
         if self.cancelled.is_complete:
             return Finish(Reason.CANCELLED)
-        run = run.after_pause(ctx.current_utc_datetime - begun)
+        return self.after_pause(ctx, run, ctx.current_utc_datetime - begun)
+
+    def after_pause(self, ctx: durable.OrchestrationContext, run: Run, pause: timedelta) -> Run:
+        """Set the deadline anew after time that does not count."""
+        run = run.after_pause(pause)
         self.deadline = ctx.create_timer(run.deadline_utc)
         return run

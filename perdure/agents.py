@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from perdure.domain.budget import MICRO, Budget, Price
 from perdure.domain.task import Agent, Limits, Offer
-from perdure.tools.approval import NEVER, check_policy
+from perdure.tools.approval import NEVER, check_policy, stricter
+from perdure.tools.asking import asking_name
 from perdure.tools.registry import ToolRegistry
 
 type AgentName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,47}$")]
@@ -76,9 +78,11 @@ class AgentDefinition(BaseModel):
         model: Model or deployment name; the configured default when absent.
         fallback: Models that are asked, in this order, while that one is down or when it cannot answer.
         tools: Names of the tools it may call.
+        agents: Names of the agents it may ask. Each is offered to the model as a tool `ask_<name>`.
         budget: What one task may use; any amount when absent.
         approval: When a person must agree to a call of a tool, for those where the agent decides otherwise than the
-            tool: `never`, `always`, or an expression over the arguments.
+            tool: `never`, `always`, or an expression over the arguments. It also holds for the agents it asks, beside
+            what they decide themselves.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -89,6 +93,7 @@ class AgentDefinition(BaseModel):
     model: Text | None = None
     fallback: Annotated[tuple[Text, ...], Field(max_length=8)] = ()
     tools: tuple[str, ...] = ()
+    agents: tuple[AgentName, ...] = ()
     approval: dict[str, str] = {}
     limits: LimitsDefinition = LimitsDefinition()
     budget: BudgetDefinition = BudgetDefinition()
@@ -97,23 +102,9 @@ class AgentDefinition(BaseModel):
         """Its models, in the order in which they are asked, each once."""
         return tuple(dict.fromkeys((self.model or default_model, *self.fallback)))
 
-    def frozen(self, default_model: str, tools: ToolRegistry, prices: Mapping[str, Price | None]) -> Agent:
-        """The definition as a task keeps it, with what its models cost."""
-        limits = Limits(**self.limits.model_dump())
-        first, *others = (Offer(model, prices.get(model)) for model in self.models(default_model))
-        policies = {tool.name: tool.approval for tool in tools.select(self.tools)} | self.approval
-        approval = {tool: policy for tool, policy in policies.items() if policy != NEVER}
-        return Agent(
-            name=self.name,
-            instructions=self.instructions,
-            model=first.model,
-            tools=self.tools,
-            limits=limits,
-            approval=approval,
-            budget=self.budget.amount,
-            price=first.price,
-            fallback=tuple(others),
-        )
+    def policies(self, tools: ToolRegistry) -> dict[str, str]:
+        """When a person must agree to a call, by tool: as the agent says, otherwise as the tool does."""
+        return {tool.name: tool.approval for tool in tools.select(self.tools)} | self.approval
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +117,50 @@ class Agents:
     def get(self, name: str | None) -> AgentDefinition | None:
         return self.by_name.get(self.default if name is None else name)
 
+    def asked_by(self, definition: AgentDefinition) -> list[AgentDefinition]:
+        """The agents that one may ask."""
+        return [self.by_name[name] for name in dict.fromkeys(definition.agents)]
+
+    def models(self, definition: AgentDefinition, default_model: str) -> tuple[str, ...]:
+        """The models of an agent and of those it may ask, directly or through others, each once."""
+        below = (model for asked in self.asked_by(definition) for model in self.models(asked, default_model))
+        return tuple(dict.fromkeys((*definition.models(default_model), *below)))
+
+    def frozen(
+        self,
+        definition: AgentDefinition,
+        default_model: str,
+        tools: ToolRegistry,
+        prices: Mapping[str, Price | None],
+        above: Mapping[str, str] | None = None,
+    ) -> Agent:
+        """A definition as a task keeps it, with what its models cost, and with the agents it may ask.
+
+        Args:
+            above: When a person must agree to a call, by tool, as the agents say that ask this one.
+        """
+        limits = Limits(**definition.limits.model_dump())
+        first, *others = (Offer(model, prices.get(model)) for model in definition.models(default_model))
+        policies = dict(above or {})
+        for tool, policy in definition.policies(tools).items():
+            policies[tool] = stricter(policies.get(tool, NEVER), policy)
+        approval = {tool: policies[tool] for tool in definition.tools if policies[tool] != NEVER}
+        return Agent(
+            name=definition.name,
+            instructions=definition.instructions,
+            model=first.model,
+            tools=definition.tools,
+            limits=limits,
+            approval=approval,
+            budget=definition.budget.amount,
+            price=first.price,
+            fallback=tuple(others),
+            description=definition.description,
+            agents=tuple(
+                self.frozen(asked, default_model, tools, prices, policies) for asked in self.asked_by(definition)
+            ),
+        )
+
 
 def load_agents(folder: Path, default: str, tools: ToolRegistry) -> Agents:
     """Read every `*.yaml` file of a folder.
@@ -134,14 +169,16 @@ def load_agents(folder: Path, default: str, tools: ToolRegistry) -> Agents:
         AgentError: A file is not as it should be, or the default agent is not among them.
     """
     paths = sorted(folder.glob("*.yaml"))
-    agents = {path.stem: _load(path, tools) for path in paths}
+    agents = {path.stem: _load(path) for path in paths}
+    for path in paths:
+        _check(path, agents, tools)
     if default not in agents:
         found = ", ".join(agents) or "none"
         raise AgentError(f"{folder}: no agent {default!r}, which PERDURE_DEFAULT_AGENT asks for; found: {found}")
     return Agents(agents, default)
 
 
-def _load(path: Path, tools: ToolRegistry) -> AgentDefinition:
+def _load(path: Path) -> AgentDefinition:
     try:
         definition = AgentDefinition.model_validate(yaml.safe_load(path.read_text("utf-8")))
     except ValidationError as error:
@@ -151,18 +188,44 @@ def _load(path: Path, tools: ToolRegistry) -> AgentDefinition:
         raise AgentError(f"{path}: {error or 'nested too deeply'}") from error
     if definition.name != path.stem:
         raise AgentError(f"{path}: name: is {definition.name!r}, but the file is called {path.stem!r}")
+    return definition
+
+
+def _check(path: Path, agents: Mapping[str, AgentDefinition], tools: ToolRegistry) -> None:
+    """Check an agent against the tools and the other agents."""
+    definition = agents[path.stem]
     try:
-        selected = {tool.name: tool for tool in tools.select(definition.tools)}
+        tools.select(definition.tools)
     except LookupError as error:
         raise AgentError(f"{path}: tools: {error}") from error
+    for name in definition.agents:
+        if asking_name(name) in definition.tools:
+            raise AgentError(f"{path}: agents: {asking_name(name)!r}, which asks {name!r}, is also one of its tools")
+    below = _below(path, agents, (path.stem,))
+    in_reach = {tool for agent in below for tool in agent.tools}
     for name, policy in definition.approval.items():
+        found = tools.get(name) if name in in_reach else None
+        if found is None:
+            raise AgentError(f"{path}: approval.{name}: it is not among the agent's tools, nor of those it asks")
         try:
-            check_policy(policy, selected[name].parameters["properties"])
-        except KeyError:
-            raise AgentError(f"{path}: approval.{name}: it is not among the agent's tools") from None
+            check_policy(policy, found.parameters["properties"])
         except ValueError as error:
             raise AgentError(f"{path}: approval.{name}: {error}") from error
-    return definition
+
+
+def _below(path: Path, agents: Mapping[str, AgentDefinition], way: tuple[str, ...]) -> list[AgentDefinition]:
+    """An agent, at the end of a way from the file's own, and all that may come to be asked from there."""
+    found = [agents[way[-1]]]
+    for name in found[0].agents:
+        if name not in agents:
+            near = get_close_matches(name, agents, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(agents)}"
+            where = "" if len(way) == 1 else f" (asked by {way[-1]!r})"
+            raise AgentError(f"{path}: agents: no agent is named {name!r}{where}; {hint}")
+        if name in way:
+            raise AgentError(f"{path}: agents: they go in a circle: {' -> '.join((*way, name))}")
+        found += _below(path, agents, (*way, name))
+    return found
 
 
 def _field(location: tuple[int | str, ...]) -> str:

@@ -25,6 +25,7 @@ async def list_agents(req: Request) -> Response:
             model=agent.model or app.settings.model,
             fallback=list(agent.fallback),
             tools=list(agent.tools),
+            agents=list(agent.agents),
             limits=agent.limits,
             budget=agent.budget,
         )

@@ -13,10 +13,11 @@ from perdure.api.endpoint import caller, endpoint
 from perdure.api.management import own_urls, pass_on
 from perdure.api.problems import Conflict, Unavailable
 from perdure.api.routes import INGESTION_MANAGEMENT, TASK_MANAGEMENT, Route, name_of
-from perdure.api.tasks import end, own_task
+from perdure.api.tasks import end, open_below, own_task
 from perdure.bootstrap import services
 from perdure.domain.ingestion import Ingestion
 from perdure.domain.task import Reason
+from triggers.settling import cancel
 
 BUILT_IN = {
     "status": "statusQueryGetUri",
@@ -39,7 +40,10 @@ def register_for_tasks(route: Route) -> None:
         task = await own_task(app, caller(req), req.path_params["task_id"])
         answer = await _managed(route, req, client, task.id)
         if route.action == "terminate" and answer.status_code == 202:
+            below = await open_below(app, task)
             await end(app, task, Reason.TERMINATED, "Its owner terminated the orchestration.")
+            # Not every task hub ends what a terminated orchestration started.
+            await cancel(client, [asked.id for asked in below])
         return answer
 
     _bind(route, manage)

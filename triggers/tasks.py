@@ -1,12 +1,10 @@
 """Tasks over HTTP: look at one, list them, cancel one."""
 
 import asyncio
-import logging
 
 import azure.durable_functions as df
 import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request, Response
-from grpc import RpcError
 
 from perdure.api.bodies import read_query
 from perdure.api.endpoint import caller, endpoint
@@ -22,12 +20,10 @@ from perdure.api.schemas.tasks import (
 )
 from perdure.api.tasks import end, own_task, wait_for_end
 from perdure.bootstrap import services
-from perdure.domain.names import CANCEL
 from perdure.domain.task import Reason
-from triggers.settling import settled
+from triggers.settling import cancel, settled
 
 bp = df.Blueprint(http_auth_level=func.AuthLevel.ANONYMOUS)
-logger = logging.getLogger(__name__)
 
 
 @bp.route(**GET_TASK.binding)
@@ -66,8 +62,5 @@ async def cancel_task(req: Request, client: df.DurableFunctionsClient) -> Respon
         task = await end(app, task, Reason.CANCELLED, "Its owner cancelled it.")
     if task.reason is not Reason.CANCELLED:
         raise Conflict(f"The task has ended already: {task.status}, {task.reason}.")
-    try:
-        await client.raise_orchestration_event(task.id, CANCEL)
-    except RpcError as error:
-        logger.warning("Task %s was cancelled, but its orchestration was not told: %s", task.id, error)
+    await cancel(client, [task.id])
     return json_response(TaskSummary.of(task))

@@ -79,7 +79,7 @@ async def _sweep(app: Services, hub: Hub, erasure: Erasure, removed: Counter[str
     tenant, user, data = erasure.tenant, erasure.user, app.user_data
     found = await data.tasks(tenant, user, erasure.thread)
     # What was begun after the erasure was asked for is none of its business.
-    tasks = [task for task in found if task.created_at <= erasure.requested_at]
+    tasks = [task for task in found if task.begun_at <= erasure.requested_at]
     ingestions = await data.ingestions(tenant, user) if erasure.thread is None else []
     writing = [task.id for task in tasks if _may_write(app, task)]
     if writing or await _any_runs(hub, ingestions):

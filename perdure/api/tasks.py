@@ -81,8 +81,8 @@ async def submit(app: Services, who: Principal, request: TaskRequest, task_id: s
 
 async def _agent(app: Services, definition: AgentDefinition, request: TaskRequest) -> Agent:
     """The agent as the task keeps it, within the request's budget. Raises Invalid."""
-    prices = {model: await app.prices.of(model) for model in definition.models(app.settings.model)}
-    agent = definition.frozen(app.settings.model, app.tools, prices)
+    prices = {model: await app.prices.of(model) for model in app.agents.models(definition, app.settings.model)}
+    agent = app.agents.frozen(definition, app.settings.model, app.tools, prices)
     asked, most = request.budget, app.settings.allowances
     if asked is not None:
         lower = replace(
@@ -91,11 +91,12 @@ async def _agent(app: Services, definition: AgentDefinition, request: TaskReques
             max_seconds=asked.seconds or agent.limits.max_seconds,
         )
         agent = agent.within(asked.amount, lower)
-    if (model := next((offer.model for offer in agent.offers if offer.price is None), None)) is not None:
+    if (model := next((model for model, price in prices.items() if price is None), None)) is not None:
         unpriced = f"nobody knows what the model {model!r} costs; PERDURE_PRICES can say it"
         if asked is not None and asked.usd is not None:
             raise Invalid([{"pointer": "/budget/usd", "detail": f"{unpriced}, or give the budget in tokens"}])
-        if any(budget.micro_usd is not None for budget in (agent.budget, most.user_day, most.tenant_month)):
+        budgets = [most.user_day, most.tenant_month, *(one.budget for one in agent.family)]
+        if any(budget.micro_usd is not None for budget in budgets):
             raise Invalid([{"pointer": "/agent", "detail": f"{unpriced}, and there is a budget in US dollars for it"}])
     return agent
 
@@ -148,7 +149,9 @@ async def settle(app: Services, task: Task, orchestration: str | None) -> Task:
             reason, detail = Reason.TERMINATED, "An operator terminated the orchestration."
         case "FAILED":
             reason, detail = Reason.INTERNAL_ERROR, "The orchestration failed; the log says why."
-        case None if datetime.now(UTC) - task.created_at > timedelta(seconds=START_SECONDS):
+        case None if datetime.now(UTC) - task.created_at > timedelta(seconds=START_SECONDS) and not await _is_awaited(
+            app, task
+        ):
             reason, detail = Reason.LOST, "The orchestration is gone from the task hub."
         case _:
             return task
@@ -164,16 +167,44 @@ async def end(app: Services, task: Task, reason: Reason, detail: str) -> Task:
     Raises:
         DocumentMissing: It was erased.
     """
+    ended = await _end(app, task, reason, detail)
+    for asked in await open_below(app, task):
+        await _end(app, asked, ended.reason or reason, "The task that asked it has ended.")
+    if task.origin is None:
+        await _leave_thread(app, task)
+        await app.active.leave(task.tenant, task.user, task.id)
+    return ended
+
+
+async def _end(app: Services, task: Task, reason: Reason, detail: str) -> Task:
+    """End one task, and tell of it if nobody has."""
     with about(Reference(task.tenant, task.id)), spans.part_of(task):
         ending = await app.tasks.end(task.tenant, task.id, reason, None, detail)
     await app.approvals.withdraw(Reference(task.tenant, task.id))
-    await _leave_thread(app, task)
-    await app.active.leave(task.tenant, task.user, task.id)
     if ending.was_ours:
         # The task has ended, and whoever asked for it need not hear that nobody is told.
         with suppress(DocumentError):
             await tell(app, replace(await app.tasks.record(task.tenant, task.id), task=ending.task))
     return ending.task
+
+
+async def open_below(app: Services, task: Task) -> list[Task]:
+    """Read the tasks that agents started for a task, directly or through others, and that have not answered."""
+    if not task.agent.agents:
+        return []
+    below: list[Task] = []
+    for id in (await app.tasks.record(task.tenant, task.id)).open_tasks:
+        if (found := await app.tasks.get(task.tenant, id)) is not None:
+            below += [found, *await open_below(app, found)]
+    return below
+
+
+async def _is_awaited(app: Services, task: Task) -> bool:
+    """Whether a task that an agent asked for is still to be started, or was, as far as the asking one knows."""
+    if task.origin is None:
+        return False
+    asking = await app.tasks.get(task.tenant, task.origin.task)
+    return asking is not None and asking.reason is None
 
 
 async def _count(app: Services, task: Task) -> None:

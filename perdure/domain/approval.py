@@ -53,6 +53,7 @@ class Approval:
         comment: In their words; the model reads it when the call was rejected, and when it is told what became of it.
         number: How often the outcome of the call was unknown when this was asked; 0 asks whether it may be run.
         result: What the tool returned, if the person knows.
+        parent: The task for which an agent started the task; None when a person did.
     """
 
     task: str
@@ -71,6 +72,7 @@ class Approval:
     comment: str = ""
     number: int = 0
     result: str | None = None
+    parent: str | None = None
 
     @property
     def kind(self) -> Kind:

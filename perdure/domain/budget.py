@@ -1,8 +1,8 @@
 """Budgets of tokens and money: what a call of the model may come to, and how long a reply there is room for.
 
 Money is counted in whole micro-dollars: a dollar a million tokens is one of them a token, and sums of whole numbers do
-not drift. A call is counted in every account that pays for it. Whoever else is to pay, as a task for those it starts,
-is one account more.
+not drift. A call is counted in every account that pays for it. A task that asks other agents gives each a share of what
+it has left, as a budget of its own, and counts what they spent as its own when they have ended.
 """
 
 from dataclasses import dataclass, replace
@@ -54,6 +54,10 @@ class Budget:
     def within(self, other: "Budget") -> "Budget":
         """The lower of both."""
         return Budget(_lower(self.tokens, other.tokens), _lower(self.micro_usd, other.micro_usd))
+
+    def share(self, spent: "Spent", parts: int) -> "Budget":
+        """One of so many equal parts of what is left."""
+        return Budget(_part(self.tokens, spent.tokens, parts), _part(self.micro_usd, spent.micro_usd, parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,10 @@ def _refusal(account: Account, spent: Spent, call: Call) -> str:
 
 def _usd(micro: int) -> str:
     return f"${Decimal(micro) / MICRO:f}"
+
+
+def _part(amount: int | None, gone: int, parts: int) -> int | None:
+    return None if amount is None else max(amount - gone, 0) // parts
 
 
 def _lower(one: int | None, other: int | None) -> int | None:

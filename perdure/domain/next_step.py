@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from perdure.domain.references import Run
+from perdure.domain.references import Ask, Run
 from perdure.domain.task import Reason
 
 FIRST_DELAY = 1.0
@@ -38,6 +38,8 @@ class StepOutcome:
             settled already and not listed.
         awaiting: For `calls`: how many more wait for a person's approval.
         timeout: For `calls`: the longest time-out of a call to run, in seconds.
+        asks: For `calls`: the other agents to ask.
+        elsewhere: Steps that other agents have taken for the task.
         retry_after: For `unavailable` and `interrupted`: seconds the provider asks for. For `down`: seconds until the
             model may be looked at again. For `limited`: seconds until the limit passes.
         detail: For those that end the task or may: one sentence for the caller.
@@ -64,11 +66,13 @@ class StepOutcome:
     detail: str | None = None
     awaiting: int = 0
     timeout: float = 0.0
+    asks: tuple[Ask, ...] = ()
+    elsewhere: int = 0
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "StepOutcome":
-        calls = _calls(data["calls"])
-        return cls(data["kind"], calls, data["retry_after"], data["detail"], data["awaiting"], data["timeout"])
+        parsed: dict[str, Any] = {"calls": _calls(data["calls"]), "asks": tuple(Ask(**ask) for ask in data["asks"])}
+        return cls(**data | parsed)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -120,12 +124,13 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class CallTools:
-    """Run these calls side by side, none of which may take longer than `timeout` seconds; then wait for people to
-    decide, or take the next step."""
+    """Run these calls side by side, none of which may take longer than `timeout` seconds, and ask these agents; then
+    wait for people to decide, or take the next step."""
 
     calls: tuple[tuple[int, str], ...]
     awaiting: bool = False
     timeout: float = 0.0
+    asks: tuple[Ask, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +171,15 @@ def decide(outcome: StepOutcome, run: Run, now: datetime) -> Decision:
     Args:
         now: Naive, in UTC, as the orchestration's clock has it.
     """
+    taken = run.step + outcome.elsewhere
     match outcome.kind:
         case "answer":
             return Finish(Reason.ANSWERED)
-        case "calls" if run.step >= run.max_steps:
+        case "calls" if taken >= run.max_steps:
             return Finish(Reason.STEP_LIMIT, f"No answer within {run.max_steps} steps.")
         case "calls":
-            return CallTools(outcome.calls, outcome.awaiting > 0, outcome.timeout)
-        case "empty" if run.step < run.max_steps:
+            return CallTools(outcome.calls, outcome.awaiting > 0, outcome.timeout, outcome.asks)
+        case "empty" if taken < run.max_steps:
             return CallTools(())
         case "empty" | "empty_reply":
             return Finish(Reason.EMPTY_REPLY, "The model answered with neither text nor tool calls.")

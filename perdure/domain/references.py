@@ -33,11 +33,18 @@ class StepRef(Reference):
 
     Attributes:
         waiting: Whether the task waits for a model that was down when it looked last.
+        root: The task that a person started, which is the one that writes the thread; None when it is this one.
     """
 
     step: int
     thread: str | None = None
     waiting: bool = False
+    root: str | None = None
+
+    @property
+    def writer(self) -> str:
+        """The task that holds the thread."""
+        return self.root or self.task
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,23 @@ class CallsRef(Reference):
 
     step: int
     calls: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Another agent that a step asks, by the call and by the task that will answer it, which is stored already.
+
+    Attributes:
+        max_steps: Model steps that task may take in all.
+        max_seconds: Seconds it may take, unless its asker has less left.
+        outage_seconds: How long it may wait for a model that is unavailable.
+    """
+
+    index: int
+    task: str
+    max_steps: int
+    max_seconds: float
+    outage_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +104,8 @@ class Run(Reference):
         awaiting: Whether calls of the step wait for a person to decide.
         outage: ISO 8601 instant in UTC since which the model has been unavailable for that step; None when it is not.
         outage_seconds: How long that may last.
+        root: The task that a person started, when that is another: then an agent started this one.
+        paused: Seconds that did not count, for the task waited for people.
     """
 
     deadline: str
@@ -91,6 +117,8 @@ class Run(Reference):
     awaiting: bool = False
     outage: str | None = None
     outage_seconds: float = 300.0
+    root: str | None = None
+    paused: float = 0.0
 
     @property
     def deadline_utc(self) -> datetime:
@@ -104,7 +132,27 @@ class Run(Reference):
 
     @property
     def step_ref(self) -> StepRef:
-        return StepRef(self.tenant, self.task, self.step, self.thread, waiting=self.outage is not None)
+        return StepRef(self.tenant, self.task, self.step, self.thread, self.outage is not None, self.root)
+
+    def asking(self, ask: Ask, now: datetime) -> "Run":
+        """The run of another agent's task, whose time ends with this one's at the latest.
+
+        It keeps the thread for the task that writes it, and does not write itself.
+
+        Args:
+            now: Naive, in UTC.
+        """
+        deadline = min(self.deadline_utc, now + timedelta(seconds=ask.max_seconds))
+        return Run(
+            self.tenant,
+            ask.task,
+            deadline.isoformat(),
+            ask.max_steps,
+            thread=self.thread,
+            joined=self.joined,
+            outage_seconds=ask.outage_seconds,
+            root=self.root or self.task,
+        )
 
     def gives_up_at(self, now: datetime) -> datetime:
         """When there is no more waiting for a model that is unavailable, naive and in UTC as `now` is."""
@@ -112,7 +160,7 @@ class Run(Reference):
         return min(begun + timedelta(seconds=self.outage_seconds), self.deadline_utc)
 
     def closing(self, reason: str, detail: str | None) -> Closing:
-        return Closing(self.tenant, self.task, self.step, reason, detail, self.thread)
+        return Closing(self.tenant, self.task, self.step, reason, detail, None if self.root else self.thread)
 
     def call_ref(self, index: int) -> CallRef:
         return CallRef(self.tenant, self.task, self.step, index)
@@ -131,7 +179,8 @@ class Run(Reference):
 
     def after_pause(self, pause: timedelta) -> "Run":
         """The run after time that does not count."""
-        return replace(self, deadline=(datetime.fromisoformat(self.deadline) + pause).isoformat())
+        deadline = datetime.fromisoformat(self.deadline) + pause
+        return replace(self, deadline=deadline.isoformat(), paused=self.paused + pause.total_seconds())
 
     def same_step_again(self, failures: int, outage: str | None) -> "Run":
         return replace(self, failures=failures, outage=outage)

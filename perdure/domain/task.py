@@ -5,6 +5,7 @@ processing ──> completed   the agent answered
            └─> cancelled   its owner or an operator stopped it
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -109,6 +110,8 @@ class Agent:
         approval: When a person must agree to a call, by tool; never for those not named.
         price: What its model costs; None when nobody knows.
         fallback: Models that are asked when that one is down or cannot answer, in this order.
+        description: What an agent that may ask it is told of it.
+        agents: The agents it may ask, each with those that it may ask in turn.
     """
 
     name: str
@@ -120,6 +123,15 @@ class Agent:
     budget: Budget = field(default_factory=Budget)
     price: Price | None = None
     fallback: tuple[Offer, ...] = ()
+    description: str = ""
+    agents: tuple["Agent", ...] = ()
+
+    @property
+    def family(self) -> Iterator["Agent"]:
+        """It and all agents that may come to be asked."""
+        yield self
+        for agent in self.agents:
+            yield from agent.family
 
     @property
     def offers(self) -> tuple[Offer, ...]:
@@ -141,12 +153,31 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The call that a task answers, when an agent asked another.
+
+    Attributes:
+        task: The task that asked.
+        root: The one that a person started, which is the same unless that was asked itself.
+        begun_at: When the person did.
+    """
+
+    task: str
+    step: int
+    index: int
+    root: str
+    begun_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One agent run.
 
     Attributes:
-        thread: The user's name for the conversation it continues, or None.
+        thread: The user's name for the conversation it continues, or None. Of a task that an agent started, the one
+            that the asking task continues: it is part of that, but sees nothing of it and adds nothing to it.
         trace: The span of the request that started it, as W3C Trace Context writes it, or None.
+        origin: The call it answers; None when a person started it.
         result: The agent's answer, or what it had written when its budget was used up, or what there was when its
             model was down for good; None until then.
         detail: One sentence for the caller when the task did not end with an answer.
@@ -167,6 +198,17 @@ class Task:
     detail: str | None = None
     ended_at: datetime | None = None
     trace: str | None = None
+    origin: Origin | None = None
+
+    @property
+    def root(self) -> str:
+        """The task that a person started: this one, or that for which it was started."""
+        return self.origin.root if self.origin else self.id
+
+    @property
+    def begun_at(self) -> datetime:
+        """When a person started what it is part of."""
+        return self.origin.begun_at if self.origin else self.created_at
 
     @property
     def deadline(self) -> datetime:
@@ -175,9 +217,10 @@ class Task:
 
     @property
     def over_by(self) -> datetime:
-        """When it has ended at the latest: its deadline moves while people decide, in each of its steps perhaps."""
-        limits = self.agent.limits
-        return self.deadline + timedelta(seconds=limits.approval_seconds * limits.max_steps * bool(self.agent.approval))
+        """When it has ended at the latest: its deadline moves while people decide, in each of its steps perhaps, or of
+        those that the agents take that it asks."""
+        asking = [agent.limits.approval_seconds for agent in self.agent.family if agent.approval]
+        return self.deadline + timedelta(seconds=max(asking, default=0.0) * self.agent.limits.max_steps)
 
     @property
     def thread_id(self) -> str | None:
@@ -205,6 +248,23 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Bill:
+    """What a task used that an agent started, and those that it started in turn.
+
+    Attributes:
+        micro_usd: None when nobody knows what a model costs.
+    """
+
+    usage: Usage
+    steps: int
+    micro_usd: int | None
+
+    @property
+    def spent(self) -> Spent:
+        return Spent(self.usage.input_tokens + self.usage.output_tokens, self.micro_usd or 0)
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerEntry:
     """One tool call in the effect ledger.
 
@@ -216,6 +276,8 @@ class LedgerEntry:
         doubts: How often its outcome was unknown. Each time a person is asked, in an approval of this number.
         same_as: Index of the call of its step that it repeats. It is not run; the outcome of that one is its own.
         micro_usd: What the tool said that its attempts cost.
+        asked: The task that answers it, when another agent is asked.
+        bill: What that used.
     """
 
     step: int
@@ -230,6 +292,8 @@ class LedgerEntry:
     doubts: int = 0
     same_as: int | None = None
     micro_usd: int = 0
+    asked: str | None = None
+    bill: Bill | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,13 +312,30 @@ class TaskRecord:
     tools: tuple[ToolSpec, ...] = ()
 
     @property
+    def bills(self) -> tuple[Bill, ...]:
+        """What the agents used that were asked."""
+        return tuple(call.bill for call in self.calls if call.bill)
+
+    @property
+    def open_tasks(self) -> tuple[str, ...]:
+        """The tasks of agents that were asked and have not answered."""
+        return tuple(call.asked for call in self.calls if call.asked and call.state not in SETTLED)
+
+    @property
     def usage(self) -> Usage:
-        return sum((step.usage for step in self.steps), Usage())
+        """Tokens of all steps, and of those that other agents took for it."""
+        return sum((part.usage for part in (*self.steps, *self.bills)), Usage())
+
+    @property
+    def steps_elsewhere(self) -> int:
+        """Steps that other agents took for it."""
+        return sum(bill.steps for bill in self.bills)
 
     @property
     def spent(self) -> Spent:
-        """Tokens and money of all steps; no money where the price is not known."""
-        return sum((Spent.of(step.usage, self.price(step)) for step in self.steps), Spent())
+        """Tokens and money of all steps, also of those elsewhere; no money where the price is not known."""
+        own = (Spent.of(step.usage, self.price(step)) for step in self.steps)
+        return sum((*own, *(bill.spent for bill in self.bills)), Spent())
 
     def price(self, step: Step) -> Price | None:
         """What the model that was asked for a step costs; None when nobody knows."""
@@ -262,9 +343,20 @@ class TaskRecord:
 
     @property
     def cost_usd(self) -> float | None:
-        """What all steps cost in US dollars; None when nobody knows."""
+        """What all steps cost in US dollars, also those elsewhere; None when nobody knows."""
         prices = [self.price(step) for step in self.steps] or [self.task.agent.price]
-        return None if None in prices else self.spent.micro_usd / MICRO
+        unknown = None in prices or any(bill.micro_usd is None for bill in self.bills)
+        return None if unknown else self.spent.micro_usd / MICRO
+
+    @property
+    def bill(self) -> Bill:
+        """What it used in all."""
+        micro_usd = None if self.cost_usd is None else self.spent.micro_usd
+        return Bill(self.usage, len(self.steps) + self.steps_elsewhere, micro_usd)
+
+    def with_step(self, step: Step) -> "TaskRecord":
+        """The record once a step was made."""
+        return self if self.step(step.number) else replace(self, steps=(*self.steps, step))
 
     def step(self, number: int) -> Step | None:
         return next((step for step in self.steps if step.number == number), None)

@@ -58,9 +58,10 @@ def approvals_for(task: Task, calls: Sequence[LedgerEntry]) -> list[Approval]:
     now = datetime.now(UTC)
     expires = now + timedelta(seconds=task.agent.limits.approval_seconds)
     waiting = [call for call in calls if call.state is CallState.AWAITING_APPROVAL]
-    asked = task.id, task.user, task.agent.name
+    asked, parent = (task.id, task.user, task.agent.name), task.origin and task.origin.task
     return [
-        Approval(*asked, call.step, call.index, call.tool, call.arguments, call.key, now, expires) for call in waiting
+        Approval(*asked, call.step, call.index, call.tool, call.arguments, call.key, now, expires, parent=parent)
+        for call in waiting
     ]
 
 
@@ -69,7 +70,7 @@ async def look(app: Services, ref: StepRef) -> Look:
     now = datetime.now(UTC)
     if ref.thread is not None:
         try:
-            await app.threads.change(ref.tenant, ref.thread, lambda thread: hold(thread, ref.task, now))
+            await app.threads.change(ref.tenant, ref.thread, lambda thread: hold(thread, ref.writer, now))
         except LeaseLost:
             return Look(ended="lease_lost")
     task = await app.tasks.get(ref.tenant, ref.task)

@@ -85,6 +85,7 @@ def _question(task: Task, entry: LedgerEntry, now: datetime) -> Approval:
         task=task.id, user=task.user, agent=task.agent.name, step=entry.step, index=entry.index, tool=entry.tool,
         arguments=entry.arguments, key=entry.key, asked_at=now,
         expires_at=now + timedelta(seconds=task.agent.limits.approval_seconds), number=entry.doubts,
+        parent=task.origin and task.origin.task,
     )  # fmt: skip
 
 
@@ -92,4 +93,4 @@ async def _count_for_longer(app: Services, task: Task, question: Approval) -> No
     """The wait moves the deadline of the task, and so the time for which it counts as running."""
     over_by = question.expires_at + timedelta(seconds=task.agent.limits.max_seconds)
     with suppress(TooManyTasks):
-        await app.active.enter(task.tenant, task.user, task.id, over_by)
+        await app.active.enter(task.tenant, task.user, task.root, over_by)

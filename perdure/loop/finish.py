@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from perdure.bootstrap import Services
-from perdure.documents.port import DocumentError
+from perdure.documents.port import DocumentError, DocumentMissing
 from perdure.domain.conversation import turn
 from perdure.domain.partial import last_text, partial_answer
 from perdure.domain.references import Closing
 from perdure.domain.task import Reason, TaskRecord
 from perdure.domain.thread import LeaseLost, leave
 from perdure.domain.tool_use import tool_use
+from perdure.loop.asked import answer
 from perdure.telemetry import metrics, spans
 
 
@@ -48,8 +49,14 @@ async def finish(app: Services, end: Closing) -> Finished:
         await tell(app, replace(record, task=task))
     if task.agent.approval or any(call.doubts for call in record.calls):
         await app.approvals.withdraw(end)
-    await app.active.leave(task.tenant, task.user, task.id)
-    return Finished(replace(record, task=task), next_writer)
+    if task.origin is None:
+        await app.active.leave(task.tenant, task.user, task.id)
+    for asked in record.open_tasks:
+        with suppress(DocumentMissing):
+            await finish(app, Closing(end.tenant, asked, 0, Reason.CANCELLED, "The task that asked it has ended."))
+    record = replace(record, task=task)
+    await answer(app, record)
+    return Finished(record, next_writer)
 
 
 async def tell(app: Services, ended: TaskRecord) -> None:

@@ -13,10 +13,12 @@ from perdure.domain.thread import LeaseLost, hold
 from perdure.domain.tool_use import tool_use
 from perdure.loop.answering import ask, still_down
 from perdure.loop.approvals import approvals_for
+from perdure.loop.asked import add_asks, prepare_asks
 from perdure.loop.paid_reply import call_of
 from perdure.loop.tool_call import prepare
 from perdure.models.port import ModelRequest
 from perdure.telemetry import spans
+from perdure.tools.asking import asking
 
 
 async def take_step(app: Services, ref: StepRef) -> StepOutcome:
@@ -24,7 +26,7 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
     if ref.thread is not None:
         now = datetime.now(UTC)
         try:
-            await app.threads.change(ref.tenant, ref.thread, lambda thread: hold(thread, ref.task, now))
+            await app.threads.change(ref.tenant, ref.thread, lambda thread: hold(thread, ref.writer, now))
         except LeaseLost:
             return StepOutcome("lease_lost")
     if ref.waiting and (down := await still_down(app, ref)):
@@ -32,8 +34,11 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
     record = await app.tasks.record(ref.tenant, ref.task)
     agent = record.task.agent
     tools = {name: tool for name in agent.tools if (tool := app.tools.get(name))}
+    askable = [asking(one) for one in agent.agents]
+    tools |= {tool.name: tool for tool in askable}
     # As the task began with them, whatever a later deployment changed or dropped: `prepare` knows what there is now.
-    offered = record.tools or [tool.spec for tool in tools.values()]
+    own = record.tools or [tool.spec for tool in tools.values() if tool not in askable]
+    offered = [*own, *(tool.spec for tool in askable)]
     request = ModelRequest(agent.model, conversation(record), offered, agent.limits.max_output_tokens)
     step = record.step(ref.step)
     if step is not None:
@@ -53,19 +58,28 @@ async def take_step(app: Services, ref: StepRef) -> StepOutcome:
     calls = prepare(ref, step, tools, agent, offered)
     if verdict.refusal:
         calls = [_refused(call, step, verdict.refusal) for call in calls]
+    calls, asks = prepare_asks(ref, record.with_step(step), calls)
     if calls:
         await app.tasks.add_calls(ref, calls)
     if verdict.ends:
         return StepOutcome(verdict.ends)
     if is_empty(step):
-        return StepOutcome("empty")
+        return StepOutcome("empty", elsewhere=record.steps_elsewhere)
     if not calls:
         return StepOutcome("answer")
     asked = approvals_for(record.task, calls)
     await app.approvals.ask(ref, asked)
-    run = [call for call in calls if call.state is CallState.PREPARED and call.same_as is None]
+    ready = [call for call in calls if call.state is CallState.PREPARED and call.same_as is None]
+    run = [call for call in ready if call.asked is None]
     longest = max((tools[call.tool].timeout for call in run), default=0.0)
-    return StepOutcome("calls", tuple((call.index, call.tool) for call in run), awaiting=len(asked), timeout=longest)
+    return StepOutcome(
+        "calls",
+        tuple((call.index, call.tool) for call in run),
+        awaiting=len(asked),
+        timeout=longest,
+        asks=await add_asks(app, asks),
+        elsewhere=record.steps_elsewhere,
+    )
 
 
 def _refused(call: LedgerEntry, step: Step, why: str) -> LedgerEntry:

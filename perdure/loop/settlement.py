@@ -3,6 +3,7 @@
 Each gets an outcome here, whatever became of the attempts; one that comes late finds it and leaves it as it is.
 
 - One that was dispatched is waited for while it may be at work. Then its outcome is unknown, and a person is asked.
+- An agent that was asked and did not say how it ended is ended, and the call is told so.
 - Any other failed: an idempotent tool did not get through, or the call was not even started.
 """
 
@@ -12,11 +13,13 @@ from datetime import UTC, datetime
 from perdure.bootstrap import Services
 from perdure.documents.port import DocumentChanged
 from perdure.domain.next_step import Settled
-from perdure.domain.references import CallRef, CallsRef
-from perdure.domain.task import SETTLED, CallState
+from perdure.domain.references import CallRef, CallsRef, Closing
+from perdure.domain.task import SETTLED, CallState, Reason
 from perdure.loop import doubts
+from perdure.loop.finish import finish
 
 NOT_ENDED = "{tool} did not end in time, so there is no result."
+NO_END = "The orchestration failed or was terminated; the log says why."
 NOT_STARTED = "{tool} could not be started in time, so it was not run."
 
 
@@ -40,6 +43,9 @@ async def _settle(app: Services, ref: CallRef) -> CallState | float:
         try:
             if entry.state in SETTLED:
                 return entry.state
+            if entry.asked is not None:
+                await finish(app, Closing(ref.tenant, entry.asked, 0, Reason.INTERNAL_ERROR, NO_END))
+                continue
             if entry.state is CallState.DISPATCHED:
                 # A tool that a later deployment dropped is at work nowhere.
                 left = doubts.seconds_at_work(entry, tool.timeout, now) if tool else 0.0

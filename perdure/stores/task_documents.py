@@ -23,6 +23,9 @@ CONTEXT = "context"
 TOOLS = "tools"
 DELTA = "delta"
 
+TOP = "top"
+"""The level of tasks that a person started."""
+
 DELTA_SECONDS = 24 * 3600
 """What a step that was cut short leaves behind of its text is gone after a day."""
 
@@ -51,7 +54,8 @@ def from_delta(step: int, attempt: str, text: str) -> Body:
 def from_task(task: Task) -> Body:
     # As text: a database that keeps numbers as IEEE 754 doubles would change the large ones.
     context = None if task.context is None else json.dumps(task.context, ensure_ascii=False)
-    return {**_task.dump_python(task, mode="json"), "context": context, "type": TASK}
+    level = TOP if task.origin is None else "asked"
+    return {**_task.dump_python(task, mode="json"), "context": context, "type": TASK, "level": level}
 
 
 def to_task(body: Body) -> Task:
@@ -109,6 +113,7 @@ def _answered(calls: Iterable[LedgerEntry]) -> tuple[LedgerEntry, ...]:
     for call in calls:
         if call.same_as is not None:
             first = answered[call.step, call.same_as]
-            call = replace(first, index=call.index, arguments=call.arguments, same_as=call.same_as)
+            # What another agent used for it is counted once.
+            call = replace(first, index=call.index, arguments=call.arguments, same_as=call.same_as, bill=None)
         answered[call.step, call.index] = call
     return tuple(answered.values())

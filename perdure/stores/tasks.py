@@ -94,11 +94,11 @@ class TaskStore:
         return documents.to_task(stored.body) if stored else None
 
     async def page(self, tenant: str, user: str, *, limit: int, continuation: str | None) -> TaskPage:
-        """List a user's tasks, newest first."""
+        """List the tasks that a user started, newest first; not those that agents started for them."""
         page = await self._store.page(
             TASKS,
             (tenant,),
-            where={"type": documents.TASK, "user": user},
+            where={"type": documents.TASK, "user": user, "level": documents.TOP},
             order="descending",
             limit=limit,
             continuation=continuation,

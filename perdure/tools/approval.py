@@ -43,6 +43,15 @@ def check_policy(policy: object, parameters: Iterable[str]) -> None:
         )
 
 
+def stricter(one: str, other: str) -> str:
+    """The policy by which a person must agree when they must by either."""
+    if NEVER in (one, other):
+        return other if one == NEVER else one
+    if ALWAYS in (one, other):
+        return ALWAYS
+    return one if one == other else f"(\n{one}\n) or (\n{other}\n)"
+
+
 def is_needed(policy: str, arguments: Mapping[str, Any]) -> bool:
     """Decide whether a person must agree. When the expression fails, one must.
 

@@ -56,6 +56,38 @@ description: An agent with time for mistakes.
 instructions: Try again.
 tools: [calculate, slow_effect]
 """
+BOSS = """
+name: boss
+description: An agent that lets others work.
+instructions: Delegate.
+tools: [calculate]
+agents: [helper, sender, middle]
+approval:
+  transfer: amount > 100
+limits:
+  max_steps: 12
+  max_seconds: 60
+"""
+MIDDLE = """
+name: middle
+description: An agent that is asked and asks.
+instructions: Delegate.
+agents: [helper]
+"""
+HELPER = """
+name: helper
+description: Helps with everything.
+instructions: Help.
+tools: [calculate, nap, dangerous]
+"""
+SENDER = """
+name: sender
+description: Sends money.
+instructions: Send.
+tools: [transfer, dangerous]
+approval:
+  transfer: note == "rent"
+"""
 FORGETFUL = """
 name: forgetful
 description: An agent that sees little of what was said.
@@ -104,6 +136,10 @@ def running(provider: ScriptedProvider, issuer: OidcIssuer, tmp_path_factory: py
             "forgetful": FORGETFUL,
             "impatient": IMPATIENT,
             "patient": PATIENT,
+            "boss": BOSS,
+            "middle": MIDDLE,
+            "helper": HELPER,
+            "sender": SENDER,
         },
     )  # fmt: skip
     settings = {

@@ -51,3 +51,12 @@ def test_an_answer_cites_the_right_passage(library: App, question: str, document
     text = (REPOSITORY / document).read_text("utf-8")
     assert text[best["start"] : best["end"]] == best["text"]
     assert f"document: {document}, heading: {heading}, text: " in task["result"]
+
+
+def test_the_coordinator_has_the_researcher_find_it(library: App) -> None:
+    task = library.run("Ask the researcher about the effect ledger of a tool call", agent="coordinator")
+    [call] = task["tool_calls"]
+    assert (call["tool"], call["state"]) == ("ask_researcher", "committed")
+    asked = library.client.get(f"/agent/task/{call['task_id']}").raise_for_status().json()
+    assert (asked["agent"], asked["result"]) == ("researcher", call["result"])
+    assert task["status"] == "completed"

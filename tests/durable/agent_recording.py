@@ -18,7 +18,7 @@ from perdure.domain.names import (
     tool_activity,
 )
 from perdure.domain.next_step import Look, Settled, StepOutcome
-from perdure.domain.references import CallRef, CallsRef, Closing, Run, StepRef
+from perdure.domain.references import Ask, CallRef, CallsRef, Closing, Run, StepRef
 from tests.durable import recording
 from tests.durable.recording import INSTANCE, Fault, Json, Outside, Played, Silence
 
@@ -32,6 +32,12 @@ SLOW = 10_000.0
 
 def calls(*tools: str, awaiting: int = 0, timeout: float = SLOW) -> StepOutcome:
     return StepOutcome("calls", tuple(enumerate(tools)), awaiting=awaiting, timeout=timeout)
+
+
+def asks(*calls_beside: str, agents: int = 1) -> StepOutcome:
+    beside = len(calls_beside)
+    asked = tuple(Ask(beside + n, f"asked-{n}", 9, 600.0, 300.0) for n in range(agents))
+    return StepOutcome("calls", tuple(enumerate(calls_beside)), timeout=SLOW, asks=asked)
 
 
 ANSWER = StepOutcome("answer")
@@ -50,6 +56,7 @@ class Scenario(Outside):
         outcomes: What the model step reports, step by step; the last report is repeated.
         settled: What settling calls comes to, likewise.
         looks: What a look at the approvals comes to, likewise.
+        pauses: For agents that are asked: for how many seconds they waited for people, likewise.
         joins: For a task of a thread: what the joining activity reports, likewise.
         next_writer: The task that the end of this one hands the thread to.
     """
@@ -58,6 +65,7 @@ class Scenario(Outside):
     joins: Sequence[bool | Fault] = ()
     settled: Sequence[Settled | Fault] = (Settled(),)
     looks: Sequence[Look | Fault] = (Look(),)
+    pauses: Sequence[float | Fault | Silence] = (0.0,)
     next_writer: str | None = None
     deadline: str = FAR
     max_steps: int = 50
@@ -155,6 +163,21 @@ SCENARIOS = {
         settled=[Settled(awaiting=True)],
         looks=[WAITING, RETRY, WAITING, Look()],
     ),
+    "asks_agents_beside_tools": Scenario([asks("good", "bad", agents=2), ANSWER]),
+    "asks_an_agent_in_a_thread": Scenario([asks(), ANSWER], [True]),
+    "does_not_count_the_time_that_agents_wait_for_people": Scenario(
+        [asks(agents=2), ANSWER], pauses=[70.5, 30.0], deadline=SOON, timers=NONE
+    ),
+    "reaches_the_time_limit_while_an_agent_is_asked": Scenario([asks()], deadline=PAST),
+    "settles_an_agent_that_did_not_say_how_it_ended": Scenario([asks(agents=2), ANSWER], pauses=[BROKEN, 0.0]),
+    # Turn 3 is the one that is told that the first has answered.
+    "is_cancelled_while_agents_are_asked": Scenario(
+        [asks(agents=2)], pauses=[0.0, Silence()], timers=NONE, raised_after={3: CANCEL}
+    ),
+    "is_cancelled_while_a_tool_runs_beside_an_agent": Scenario(
+        [asks("good")], pauses=[Silence()], raised_in={tool_activity("good"): CANCEL}
+    ),
+    "cannot_settle_an_agent": Scenario([asks()], pauses=[BROKEN], settled=[BROKEN]),
 }
 
 
@@ -174,6 +197,7 @@ class Activities:
         self._joins = list(scenario.joins)
         self._settled = list(scenario.settled)
         self._looks = list(scenario.looks)
+        self._pauses = list(scenario.pauses)
         self._next_writer = scenario.next_writer
 
     def run(self, name: str, reference: Json) -> Json:
@@ -193,6 +217,9 @@ class Activities:
             closing = Closing.from_dict(reference)
             output: Json = {"reason": closing.reason, "detail": closing.detail}
             return output | {"next_writer": self._next_writer} if self._next_writer else output
+        if name == AGENT_TASK:
+            assert Run.from_dict(reference).root == INSTANCE
+            return {"paused": _next(self._pauses)}
         assert CallRef.from_dict(reference)
         if name == tool_activity("bad"):
             raise BROKEN
@@ -201,8 +228,8 @@ class Activities:
         return {"state": "unknown" if name == tool_activity("unsure") else "committed"}
 
 
-def _next[T](reports: list[T | Fault]) -> T:
+def _next[T](reports: list[T | Fault | Silence]) -> T:
     report = reports.pop(0) if len(reports) > 1 else reports[0]
-    if isinstance(report, Fault):
+    if isinstance(report, Fault | Silence):
         raise report
     return report

@@ -112,7 +112,11 @@ def play(orchestrator: Orchestrator, name: str, input: Json, activities: Activit
         hub.StartInstance(pb.CreateInstanceRequest(instanceId=INSTANCE, name=name, input=started))
         work: pb.WorkItem
         for work in hub.GetWorkItems(pb.GetWorkItemsRequest(), timeout=FINISH_SECONDS):
-            if work.HasField("activityRequest"):
+            if work.HasField("orchestratorRequest") and work.orchestratorRequest.instanceId != INSTANCE:
+                if ended := _stand_in(played, activities, work.orchestratorRequest):
+                    ended.completionToken = work.completionToken
+                    hub.CompleteOrchestratorTask(ended)
+            elif work.HasField("activityRequest"):
                 activity, reference = work.activityRequest.name, json.loads(work.activityRequest.input.value)
                 played.activities.append((activity, reference))
                 _raise(hub, outside.raised_in.get(activity))
@@ -144,6 +148,26 @@ def play(orchestrator: Orchestrator, name: str, input: Json, activities: Activit
                     played.output = json.loads(end.result.value or "null")
                     break
     return played
+
+
+def _stand_in(played: Played, run: Activities, asked: pb.OrchestratorRequest) -> pb.OrchestratorResponse | None:
+    """Answer in place of a sub-orchestration, which counts as an activity of the orchestrator's name."""
+    started = next((event.executionStarted for event in asked.newEvents if event.HasField("executionStarted")), None)
+    if started is None:
+        return None
+    reference = json.loads(started.input.value)
+    played.activities.append((started.name, reference))
+    end = pb.CompleteOrchestrationAction(orchestrationStatus=pb.ORCHESTRATION_STATUS_COMPLETED)
+    try:
+        end.result.value = json.dumps(run(started.name, reference))
+    except Silence:
+        return None
+    except Fault as fault:
+        end.orchestrationStatus = pb.ORCHESTRATION_STATUS_FAILED
+        end.failureDetails.CopyFrom(helpers.new_failure_details(fault))
+        end.failureDetails.ClearField("stackTrace")
+    action = pb.OrchestratorAction(id=1, completeOrchestration=end)
+    return pb.OrchestratorResponse(instanceId=asked.instanceId, actions=[action])
 
 
 def take_turn(orchestrator: Orchestrator, request: pb.OrchestratorRequest) -> pb.OrchestratorResponse:

@@ -13,7 +13,7 @@ import azure.durable_functions as df
 import durabletask.internal.orchestrator_service_pb2 as pb
 import pytest
 
-from orchestrators import agent_task, ingest_documents, steps, tool_turn, waits
+from orchestrators import agent_task, agent_turn, ingest_documents, steps, tool_turn, waits
 from perdure.domain import names, next_step
 from perdure.domain.names import AGENT_TASK, INGEST_DOCUMENTS
 from perdure.domain.next_step import CallTools, Wait, decide
@@ -150,6 +150,8 @@ def _asking_nobody(*args: Any) -> Any:
         ("gives_up_a_call_of_which_nothing_is_heard", tool_turn, "ALLOWANCE", timedelta(seconds=60)),
         ("settles_what_failed_and_keeps_the_rest", tool_turn, "SETTLE_CALLS", "other"),
         ("asks_what_became_of_a_call", tool_turn, "KNOWN", ("committed", "failed", "unknown")),
+        ("asks_agents_beside_tools", agent_turn, "AGENT_TASK", "other"),
+        ("is_cancelled_while_agents_are_asked", agent_turn, "CANCEL", "other"),
         ("looks_for_decisions_by_itself", next_step, "PATIENCE", 300.0),
         ("looks_for_decisions_more_often_in_a_thread", next_step, "PATIENCE_WITH_THREAD", 90.0),
         ("ingests_several_side_by_side", ingest_documents, "WIDTH", 7),

@@ -1,14 +1,17 @@
 """Agent files: the shipped ones are right, and a wrong one is told where and why."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from perdure.agents import AgentError, load_agents
-from perdure.domain.budget import FREE, Budget
-from perdure.domain.task import Offer
+from perdure.agents import AgentError, Agents, load_agents
+from perdure.domain.budget import FREE, Budget, Price
+from perdure.domain.task import Agent, Offer
 from perdure.settings import ROOT
 from perdure.tools import tool
+from perdure.tools.approval import is_needed
 from perdure.tools.registry import ToolRegistry, discover
 
 GOOD = "name: helper\ndescription: Helps.\ninstructions: Help.\n"
@@ -33,11 +36,15 @@ def wipe() -> str:
 REGISTRY = ToolRegistry([count_words])
 
 
+def frozen(agents: Agents, name: str, tools: ToolRegistry, prices: Mapping[str, Price | None] | None = None) -> Agent:
+    return agents.frozen(agents.by_name[name], "small", tools, prices or {})
+
+
 def test_the_shipped_agents_load_with_the_shipped_tools() -> None:
     import activities.tools
 
     agents = load_agents(ROOT / "agents", "assistant", discover(activities.tools))
-    assert set(agents.by_name) == {"assistant", "correspondent", "researcher"}
+    assert set(agents.by_name) == {"assistant", "coordinator", "correspondent", "researcher"}
     assert agents.get(None) is agents.by_name["assistant"]
     assert agents.get("nobody") is None
 
@@ -46,7 +53,7 @@ def test_a_file_says_all_there_is_to_an_agent(tmp_path: Path) -> None:
     text = GOOD + "model: big\ntools: [count_words]\nlimits: {max_steps: 3, max_seconds: 9.5}\nbudget: {usd: 0.3}\n"
     text += "fallback: [small, big, other, small]\n"
     (tmp_path / "helper.yaml").write_text(text)
-    agent = load_agents(tmp_path, "helper", REGISTRY).by_name["helper"].frozen("small", REGISTRY, {"big": FREE})
+    agent = frozen(load_agents(tmp_path, "helper", REGISTRY), "helper", REGISTRY, {"big": FREE})
     assert (agent.budget, agent.price) == (Budget(None, 300_000), FREE)
     assert (agent.model, agent.tools, agent.limits.max_steps, agent.limits.max_seconds) == (
         "big",
@@ -63,8 +70,8 @@ def test_an_agent_decides_otherwise_than_its_tools_which_calls_need_approval(tmp
         GOOD.replace("helper", "bold") + "tools: [count_words, wipe]\napproval: {wipe: never}\n"
     )
     registry = ToolRegistry([count_words, wipe])
-    agents = load_agents(tmp_path, "helper", registry).by_name
-    policies = {name: agent.frozen("small", registry, {}).approval for name, agent in agents.items()}
+    agents = load_agents(tmp_path, "helper", registry)
+    policies = {name: frozen(agents, name, registry).approval for name in agents.by_name}
     assert policies == {
         "helper": {"count_words": "len(text) > 5", "wipe": "always"},
         "bold": {},
@@ -73,7 +80,7 @@ def test_an_agent_decides_otherwise_than_its_tools_which_calls_need_approval(tmp
 
 def test_an_agent_without_a_model_takes_the_default_one(tmp_path: Path) -> None:
     (tmp_path / "helper.yaml").write_text(GOOD)
-    assert load_agents(tmp_path, "helper", REGISTRY).by_name["helper"].frozen("small", REGISTRY, {}).model == "small"
+    assert frozen(load_agents(tmp_path, "helper", REGISTRY), "helper", REGISTRY).model == "small"
 
 
 @pytest.mark.parametrize(
@@ -123,3 +130,76 @@ def test_a_missing_default_agent_is_told(tmp_path: Path) -> None:
     (tmp_path / "helper.yaml").write_text(GOOD)
     with pytest.raises(AgentError, match=r"'boss'.*found: helper"):
         load_agents(tmp_path, "boss", REGISTRY)
+
+
+def write_agents(folder: Path, **files: str) -> None:
+    for name, rest in files.items():
+        (folder / f"{name}.yaml").write_text(GOOD.replace("helper", name) + rest)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"helper": "agents: [nobody]\n"}, "helper.yaml: agents: no agent is named 'nobody'; there are: helper"),
+        ({"helper": "agents: [othr]\n", "other": ""}, "no agent is named 'othr'; did you mean 'other'?"),
+        ({"helper": "agents: [helper]\n"}, "helper.yaml: agents: they go in a circle: helper -> helper"),
+        (
+            {"helper": "agents: [other]\n", "other": "agents: [third]\n", "third": "agents: [helper]\n"},
+            "helper.yaml: agents: they go in a circle: helper -> other -> third -> helper",
+        ),
+        (
+            {"helper": "agents: [other]\n", "other": "agents: [third]\n", "third": "agents: [other]\n"},
+            "helper.yaml: agents: they go in a circle: helper -> other -> third -> other",
+        ),
+        (
+            {"helper": "tools: [ask_other]\nagents: [other]\n", "other": ""},
+            "helper.yaml: agents: 'ask_other', which asks 'other', is also one of its tools",
+        ),
+        ({"helper": "agents: [Not A Name]\n"}, "helper.yaml: agents.0: String should match pattern"),
+        (
+            {"helper": "agents: [other]\napproval: {wipe: always}\n", "other": ""},
+            "helper.yaml: approval.wipe: it is not among the agent's tools, nor of those it asks",
+        ),
+        (
+            {"helper": "agents: [other]\napproval: {ask_other: always}\n", "other": ""},
+            "helper.yaml: approval.ask_other: it is not among the agent's tools, nor of those it asks",
+        ),
+    ],
+)
+def test_agents_that_cannot_be_asked_are_told(tmp_path: Path, files: dict[str, str], said: str) -> None:
+    write_agents(tmp_path, **files)
+    asking = replace(count_words, name="ask_other")
+    with pytest.raises(AgentError) as raised:
+        load_agents(tmp_path, "helper", ToolRegistry([count_words, wipe, asking]))
+    assert said in str(raised.value)
+
+
+def test_agents_that_are_asked_are_frozen_with_the_one_that_asks(tmp_path: Path) -> None:
+    write_agents(
+        tmp_path, helper="agents: [middle, deep]\n", middle="agents: [deep]\nfallback: [spare]\n", deep="model: big\n"
+    )
+    agents = load_agents(tmp_path, "helper", REGISTRY)
+    agent = frozen(agents, "helper", REGISTRY, {"big": FREE})
+    assert [one.name for one in agent.family] == ["helper", "middle", "deep", "deep"]
+    assert [one.description for one in agent.agents] == ["Helps."] * 2
+    assert agent.agents[1].price == FREE
+    assert agents.models(agents.by_name["helper"], "small") == ("small", "spare", "big")
+
+
+def test_the_stricter_rule_of_those_who_ask_and_of_the_one_that_is_asked_holds(tmp_path: Path) -> None:
+    write_agents(
+        tmp_path,
+        helper="agents: [middle]\ntools: [count_words]\napproval: {count_words: len(text) > 5, wipe: never}\n",
+        middle="agents: [deep]\n",
+        deep="tools: [count_words, wipe]\napproval: {count_words: '\"x\" in text'}\n",
+        alone="tools: [wipe]\napproval: {wipe: never}\n",
+        strict="agents: [alone]\napproval: {wipe: always}\n",
+    )
+    registry = ToolRegistry([count_words, wipe])
+    agents = load_agents(tmp_path, "helper", registry)
+    deep = frozen(agents, "helper", registry).agents[0].agents[0].approval
+    assert deep["wipe"] == "always", "what those above allow is no rule"
+    asked = {text: is_needed(deep["count_words"], {"text": text}) for text in ("short", "longer", "x", "")}
+    assert asked == {"short": False, "longer": True, "x": True, "": False}
+    assert frozen(agents, "strict", registry).agents[0].approval == {"wipe": "always"}
+    assert frozen(agents, "alone", registry).approval == {}, "asked by nobody, it is as it says"

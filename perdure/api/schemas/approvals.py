@@ -92,12 +92,14 @@ class ApprovalView(BaseModel):
 
     Attributes:
         approval_id: Names the question; the call it is about may be asked about again.
+        parent_id: The task for which an agent started this one; null when a person did.
         result: What the tool returned, as a person said it.
     """
 
     approval_id: str
     kind: Literal["approval", "unknown_outcome"]
     task_id: str
+    parent_id: str | None
     call_id: str
     tool: str
     input: str
@@ -117,6 +119,7 @@ class ApprovalView(BaseModel):
             approval_id=approval.id,
             kind=approval.kind.value,
             task_id=approval.task,
+            parent_id=approval.parent,
             call_id=approval.call_id,
             tool=approval.tool,
             input=approval.arguments,

@@ -9,7 +9,8 @@ from perdure.tools.tool import Tool
 
 
 class AgentView(BaseModel):
-    """An agent; `default` marks the one that runs when a request names none. The models of `fallback` stand in."""
+    """An agent; `default` marks the one that runs when a request names none. The models of `fallback` stand in, and
+    `agents` are those it may ask."""
 
     name: str
     default: bool
@@ -17,6 +18,7 @@ class AgentView(BaseModel):
     model: str
     fallback: list[str]
     tools: list[str]
+    agents: list[str]
     limits: LimitsDefinition
     budget: BudgetDefinition
 

@@ -123,10 +123,12 @@ class ToolCallView(BaseModel):
 
     Attributes:
         same_as: The call of the same turn that this one repeats. It is not run, and has the outcome of that one.
+        task_id: The task that answers it, when another agent is asked.
     """
 
     call_id: str
     same_as: str | None
+    task_id: str | None
     tool: str
     input: str
     step: int
@@ -144,6 +146,7 @@ class ToolCallView(BaseModel):
         return cls(
             call_id=call_id(call.step, call.index),
             same_as=None if call.same_as is None else call_id(call.step, call.same_as),
+            task_id=call.asked,
             tool=call.tool,
             input=call.arguments,
             step=call.step,
@@ -158,7 +161,8 @@ class ToolCallView(BaseModel):
 
 
 class UsageView(BaseModel):
-    """Tokens and model steps so far; `cost_usd` is null when nobody knows what the model costs."""
+    """Tokens and model steps so far, those of agents that were asked and have ended included; `cost_usd` is null when
+    nobody knows what a model costs."""
 
     input_tokens: int
     output_tokens: int
@@ -191,9 +195,14 @@ class StepView(BaseModel):
 
 
 class TaskSummary(BaseModel):
-    """A task without its steps."""
+    """A task without its steps.
+
+    Attributes:
+        parent_id: The task for which an agent started this one; null when a person did.
+    """
 
     task_id: str
+    parent_id: str | None
     status: Literal["processing", "completed", "failed", "cancelled"]
     reason: str | None
     detail: str | None
@@ -230,7 +239,7 @@ class TaskView(TaskSummary):
             usage=UsageView(
                 input_tokens=usage.input_tokens,
                 output_tokens=usage.output_tokens,
-                steps=len(record.steps),
+                steps=record.bill.steps,
                 cost_usd=record.cost_usd,
             ),
         )
@@ -239,6 +248,7 @@ class TaskView(TaskSummary):
 def _summary(task: Task) -> dict[str, Any]:
     return {
         "task_id": task.id,
+        "parent_id": task.origin and task.origin.task,
         "status": task.status.value,
         "reason": task.reason,
         "detail": task.detail,
