@@ -7,6 +7,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import durabletask.internal.orchestrator_service_pb2 as pb
 from google.protobuf.wrappers_pb2 import StringValue
@@ -317,8 +318,8 @@ def _without_unanswered(events: list[pb.HistoryEvent]) -> list[pb.HistoryEvent]:
     ]
 
 
-def _event(**kind: object) -> pb.HistoryEvent:
-    return pb.HistoryEvent(eventId=-1, timestamp=timestamp(now()), **kind)  # pyright: ignore[reportArgumentType]
+def _event(**kind: Any) -> pb.HistoryEvent:
+    return pb.HistoryEvent(eventId=-1, timestamp=timestamp(now()), **kind)
 
 
 def _status_after(status: int, events: list[pb.HistoryEvent]) -> int:
