@@ -197,12 +197,12 @@ def test_a_task_terminated_at_the_built_in_url_is_told_so(app: App, provider: Sc
 
 
 def events(response: httpx.Response) -> list[tuple[str, str, dict[str, Any]]]:
-    """The (id, event, data) of a whole stream."""
+    """The (id, event, data) of a whole stream. Of documents that were written together, only the last has an id."""
     found: list[tuple[str, str, dict[str, Any]]] = []
     for block in response.text.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and not line.startswith(":"))
         if "event" in fields:
-            found.append((fields["id"], fields["event"], json.loads(fields["data"])))
+            found.append((fields.get("id", ""), fields["event"], json.loads(fields["data"])))
     return found
 
 
