@@ -24,7 +24,7 @@ from tests.durable.recording import INSTANCE, Fault, Json, Outside, Played, Sile
 
 FAR = "2100-01-01T00:00:00+00:00"
 PAST = "2020-01-01T00:00:00+00:00"
-SOON = (datetime.now(UTC) + timedelta(seconds=50)).isoformat()
+SOON = timedelta(seconds=50)
 NONE = timedelta(0)
 SLOW = 10_000.0
 """Seconds that a tool may take which no test waits for: longer than any timer that fires."""
@@ -59,6 +59,7 @@ class Scenario(Outside):
         pauses: For agents that are asked: for how many seconds they waited for people, likewise.
         joins: For a task of a thread: what the joining activity reports, likewise.
         next_writer: The task that the end of this one hands the thread to.
+        deadline: An instant, or how long after the start it comes.
     """
 
     outcomes: Sequence[StepOutcome | Fault] = (ANSWER,)
@@ -67,7 +68,7 @@ class Scenario(Outside):
     looks: Sequence[Look | Fault] = (Look(),)
     pauses: Sequence[float | Fault | Silence] = (0.0,)
     next_writer: str | None = None
-    deadline: str = FAR
+    deadline: str | timedelta = FAR
     max_steps: int = 50
     outage_seconds: float = 300.0
 
@@ -185,6 +186,8 @@ def play(scenario: Scenario) -> Played:
     """Run a scenario from start to end."""
     thread = "thread" if scenario.joins else None
     until, longest = scenario.deadline, scenario.outage_seconds
+    if isinstance(until, timedelta):
+        until = (datetime.now(UTC) + until).isoformat()
     run = Run("tenant", INSTANCE, until, scenario.max_steps, thread=thread, outage_seconds=longest)
     return recording.play(agent_task, AGENT_TASK, run.to_dict(), Activities(scenario).run, scenario)
 
