@@ -18,7 +18,7 @@ def echo(text: str) -> str:
     return text
 
 
-@tool(idempotent=True)
+@tool(idempotent=True, timeout=60)
 async def nap(seconds: float) -> str:
     """Sleep for a while.
 

@@ -312,6 +312,14 @@ class TaskRecord:
     tools: tuple[ToolSpec, ...] = ()
 
     @property
+    def told_calls(self) -> tuple[LedgerEntry, ...]:
+        """Its calls as callers are told of them: one that was at work when its task ended may have taken effect."""
+        if self.task.reason is None:
+            return self.calls
+        at_work = CallState.DISPATCHED
+        return tuple(replace(call, state=CallState.UNKNOWN) if call.state is at_work else call for call in self.calls)
+
+    @property
     def bills(self) -> tuple[Bill, ...]:
         """What the agents used that were asked."""
         return tuple(call.bill for call in self.calls if call.bill)

@@ -86,7 +86,7 @@ def _hold(call: dict[str, Any], charged: Counter[str]) -> None:
         case "unknown":
             assert happened <= 1, call
         case _:
-            # The task ended before it was run.
+            # The task ended before it was started.
             assert happened == 0, call
 
 

@@ -66,6 +66,8 @@ def flooded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TaskHub,
         hub.work.attach(busy, {Kind.ORCHESTRATION: ORCHESTRATIONS, Kind.ACTIVITY: ACTIVITIES, Kind.ENTITY: 1})
         for start in starts:
             await hub.WaitForInstanceCompletion(pb.GetInstanceRequest(instanceId=start.instanceId))
+        # What is written can be seen a moment before the hub itself hears of it.
+        await hub._journal._idle.wait()
         return hub, busy
 
     with asyncio.Runner() as runner:

@@ -234,7 +234,7 @@ class TaskView(TaskSummary):
             **_summary(record.task),
             result=record.task.result,
             thoughts=[step.text for step in record.steps if step.calls and step.text],
-            tool_calls=[ToolCallView.of(call) for call in record.calls],
+            tool_calls=[ToolCallView.of(call) for call in record.told_calls],
             steps=[StepView.of(step, record.price(step)) for step in record.steps],
             usage=UsageView(
                 input_tokens=usage.input_tokens,
